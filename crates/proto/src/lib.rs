@@ -1,0 +1,18 @@
+//! The gRPC API of Highwater as generated code.
+//!
+//! Owns: nothing but what the files under `proto/` say. Read them for the documentation of each message.
+//!
+//! Never: holds logic. Conversions stand where they are used, in the broker's front and in the client.
+
+/// The public API, `highwater.v1`.
+pub mod v1 {
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, unused_qualifications)]
+    tonic::include_proto!("highwater.v1");
+}
+
+/// The compiled descriptors of the API, for gRPC server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/highwater.bin"));
+
+/// The trailing metadata in which a failed unary call carries a [`v1::Error`], encoded.
+pub const ERROR_METADATA_KEY: &str = "highwater-error-bin";
