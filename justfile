@@ -1,0 +1,53 @@
+# `just verify` reads and judges, never writes; `just fix` writes. CI runs the same recipes.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# what there is
+default:
+    @just --list
+
+# everything that CI checks, but for the long runs
+verify: format-check lint test docs
+
+# format, and let the linter mend what it can
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# is the tree formatted
+format-check:
+    cargo fmt --all --check
+
+# warnings are errors
+lint:
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# every test of the workspace
+test:
+    cargo test --locked --workspace
+
+# the API documentation, with warnings as errors
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+# licences, bans, advisories and sources of the dependencies (needs cargo-deny and a network)
+deny:
+    cargo deny check
+
+# one fuzz target for so many seconds: just fuzz decode_batch 60
+fuzz TARGET SECONDS="60":
+    ./fuzz/run {{ TARGET }} {{ SECONDS }}
+
+# the storage model test at length: random operations, a crash at every disk operation
+crash POINTS="1000000":
+    HIGHWATER_CRASH_POINTS={{ POINTS }} cargo test --locked --release -p highwater-storage --test crash -- --nocapture
+
+# a dev server on ./highwater-data
+dev:
+    cargo run --locked --release -- dev
+
+# the figures of docs/performance.md, against a server that is already running
+bench SERVER="127.0.0.1:7400":
+    cargo run --locked --release -- bench produce --server {{ SERVER }} --size 1024 --count 2000000 --in-flight 1000
+    cargo run --locked --release -- bench consume --server {{ SERVER }} --size 1024 --count 2000000
+    cargo run --locked --release -- bench latency --server {{ SERVER }} --rate 1000 --seconds 20
