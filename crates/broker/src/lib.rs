@@ -1,1 +1,9 @@
-//! To come.
+//! The Highwater node: everything that runs in one server process.
+//!
+//! Owns: the clock, the Raft groups, the partitions and their writers, the metadata controller, the router, the front
+//! doors, and the order in which all of that starts and stops.
+//!
+//! Never: decides what the cluster is (crate `metadata`) or how bytes lie on disk (crate `storage`).
+
+pub mod clock;
+pub mod shutdown;
