@@ -5,5 +5,7 @@
 //!
 //! Never: decides what the cluster is (crate `metadata`) or how bytes lie on disk (crate `storage`).
 
+pub mod admission;
 pub mod clock;
 pub mod shutdown;
+pub mod usage;
