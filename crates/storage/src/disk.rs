@@ -12,6 +12,9 @@
 //!   try again (see `poison`).
 //! - No call is repeated by the implementation after an error, but for an interrupted system call.
 
+mod map;
+pub mod os;
+
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::ops::Range;

@@ -1,0 +1,90 @@
+//! Read-only memory maps of files: the one file of the product with `unsafe` in it.
+//!
+//! Owns: making a map, and owned slices of it that keep it alive. Never: writes through a map, makes a file shorter,
+//! or asks the kernel for pages before somebody wants them.
+//!
+//! Invariants, kept by the log and not checkable here:
+//! - a file that has a view never shrinks (a truncation is a logical end in the manifest and a new segment), so that
+//!   no touch below its end can raise SIGBUS by our own hand;
+//! - bytes inside a slice that was handed out are never written again: appends only go above them.
+#![allow(unsafe_code)] // the workspace denies it everywhere else
+
+use std::fs::File;
+use std::hint::black_box;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memmap2::{Advice, Mmap, MmapOptions};
+
+use super::FileView;
+
+/// The smallest page of any machine we run on; touching one byte in each of these touches every page.
+const PAGE_BYTES: usize = 4096;
+
+/// Maps the first `bytes` bytes of `file`, whatever its length is now.
+pub(super) fn map(file: &File, bytes: u64) -> io::Result<Arc<dyn FileView>> {
+    let length = usize::try_from(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the view is larger than the address space"))?;
+    // The length is explicit: left alone, memmap2 would take the file's present length, and a segment grows later.
+    // SAFETY: a map is unsound when the file shrinks under it or when bytes behind a live `&[u8]` change. Segments
+    // never shrink while a view lives and handed-out ranges are never rewritten (module invariants; the lock file
+    // keeps a second broker away). Creating the map touches no byte of it.
+    let map = unsafe { MmapOptions::new().len(length).map(file) }?;
+    let map = Arc::new(map);
+    let bytes = Bytes::from_owner(SharedMap(Arc::clone(&map)));
+    Ok(Arc::new(MapView { map, bytes }))
+}
+
+/// What `Bytes` owns, so that the map lives as long as any slice of it.
+struct SharedMap(Arc<Mmap>);
+
+impl AsRef<[u8]> for SharedMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct MapView {
+    map: Arc<Mmap>,
+    bytes: Bytes,
+}
+
+impl MapView {
+    /// `range` cut to the view and as the machine counts.
+    fn clamp(&self, range: &Range<u64>) -> Range<usize> {
+        let bound = |position: u64| usize::try_from(position).map_or(self.bytes.len(), |at| at.min(self.bytes.len()));
+        let start = bound(range.start);
+        start..bound(range.end).max(start)
+    }
+}
+
+impl FileView for MapView {
+    fn slice(&self, range: Range<u64>) -> Bytes {
+        let clamped = self.clamp(&range);
+        assert_eq!(
+            (clamped.start as u64, clamped.end as u64),
+            (range.start, range.end),
+            "a slice must lie inside its view"
+        );
+        self.bytes.slice(clamped)
+    }
+
+    fn populate(&self, range: Range<u64>) {
+        let range = self.clamp(&range);
+        if range.is_empty() {
+            return;
+        }
+        let populated = self.map.advise_range(Advice::PopulateRead, range.start, range.len());
+        // Kernels before 5.14 do not know the advice. Any other error means that there is nothing to read there (or
+        // that reading it fails): leave that to whoever asks for the bytes.
+        if matches!(populated, Err(error) if error.kind() == io::ErrorKind::InvalidInput) {
+            let slice = self.bytes.slice(range);
+            for page in slice.chunks(PAGE_BYTES) {
+                black_box(page.first());
+            }
+        }
+    }
+}
