@@ -6,3 +6,6 @@
 //! Never: knows what a topic, a Raft group or a runtime is; reads a clock; awaits.
 
 pub mod disk;
+pub mod log_key;
+
+pub use log_key::{LogKey, NotALogKey};
