@@ -6,6 +6,15 @@
 //! Never: knows what a topic, a Raft group or a runtime is; reads a clock; awaits.
 
 pub mod disk;
+mod error;
+mod flush;
+mod locks;
+mod poison;
+pub mod sealed_file;
+
+pub use error::{Damage, FileError, FileStep};
+pub use flush::{DIRTY_FILES_MAX, DirtyFile, FlushCounts, Flushable, Flusher, OnDurable, SyncFilesystem};
+pub use poison::{Poison, PoisonHook, Poisoned};
 pub mod log_key;
 
 pub use log_key::{LogKey, NotALogKey};
