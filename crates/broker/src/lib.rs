@@ -7,5 +7,6 @@
 
 pub mod admission;
 pub mod clock;
+pub mod config;
 pub mod shutdown;
 pub mod usage;

@@ -1,0 +1,146 @@
+//! Configuration: raw texts from four places, resolved and checked once into what the node runs with.
+//!
+//! Owns: the table of settings (`raw`), their units, where each value came from, and the sample file.
+//!
+//! Never: is asked again later. What [`Config::load`] returns is whole and in range; nobody checks it a second time.
+//!
+//! Flags go before environment variables, these before the file, the file before the defaults.
+
+mod error;
+mod layer;
+mod raw;
+mod resolve;
+mod sample;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use layer::{Flag, Sources};
+pub use raw::{ConfigOption, LogFormat, OPTIONS};
+pub use sample::sample;
+pub use units::{ByteSize, Period, UnitError};
+
+/// The settings that a node runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the data lies.
+    pub data: DataConfig,
+    /// The node as others see it.
+    pub node: NodeConfig,
+    /// The gRPC front.
+    pub grpc: GrpcConfig,
+    /// What clients may take.
+    pub limits: LimitsConfig,
+    /// The logs on disk.
+    pub log: LogConfig,
+    /// What topics get unless they say otherwise.
+    pub topic: TopicConfig,
+    /// Log lines.
+    pub logging: LoggingConfig,
+    settings: Vec<Setting>,
+}
+
+/// Where the data lies.
+#[derive(Clone, Debug)]
+pub struct DataConfig {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// Below so many free bytes records are refused.
+    pub free_bytes_min: u64,
+}
+
+/// The node as others see it.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// HOST:PORT for clients; `None`: the address that the listener is bound to.
+    pub advertised: Option<String>,
+    /// How long a stopping node waits for what is under way.
+    pub shutdown_grace: Duration,
+}
+
+/// The gRPC front.
+#[derive(Clone, Debug)]
+pub struct GrpcConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// What clients may take, all of them together.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// The memory for requests under way, in bytes. The next three are shares of it.
+    pub memory_bytes: usize,
+    /// Produce requests between their first byte and their answer.
+    pub produce_in_flight_bytes: usize,
+    /// Records that are taken out of batches for readers.
+    pub read_decoded_bytes: usize,
+    /// What the network may have buffered for us, over all connections.
+    pub receive_window_bytes: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Calls at a time on one connection.
+    pub streams_per_connection: u32,
+    /// How long the bytes of a request may stop coming.
+    pub message_timeout: Duration,
+}
+
+/// The logs on disk.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// The size at which a segment is closed.
+    pub segment_bytes: u64,
+    /// The age at which a segment is closed.
+    pub segment_age: Duration,
+}
+
+/// What topics get unless they say otherwise.
+#[derive(Clone, Debug)]
+pub struct TopicConfig {
+    /// Partitions.
+    pub default_partitions: u32,
+    /// How long records are kept; `None`: for ever.
+    pub default_retention: Option<Duration>,
+    /// How many bytes a partition keeps; `None`: any number.
+    pub default_retention_bytes: Option<u64>,
+}
+
+/// Log lines.
+#[derive(Clone, Debug)]
+pub struct LoggingConfig {
+    /// How they are written.
+    pub format: LogFormat,
+    /// Which are written, in the syntax of `tracing`.
+    pub filter: String,
+}
+
+/// One setting with its value and where that came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name, `section.name`.
+    pub key: &'static str,
+    /// Its value as it was written; with what the node chose for "auto".
+    pub value: String,
+    /// "default", "file PATH", "environment variable NAME" or "flag NAME".
+    pub source: String,
+}
+
+impl Config {
+    /// Reads all sources, merges and checks them.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, named with its source.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        resolve::resolve(sources.layers()?)
+    }
+
+    /// Every setting with its value and source, in the order of the sample file.
+    pub fn settings(&self) -> impl Iterator<Item = &Setting> {
+        self.settings.iter()
+    }
+}

@@ -1,0 +1,118 @@
+//! Every setting there is: its key, its documentation, its type and its default, in one table.
+//!
+//! The documentation here is the help text of `highwater config` and of the sample file; a test compares that file.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::units::{Auto, ByteSize, Limit, Period};
+
+/// One setting as documented.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigOption {
+    /// Its name in the file, `section.name`.
+    pub key: &'static str,
+    /// The section of the file it stands in.
+    pub section: &'static str,
+    /// Its name in that section.
+    pub name: &'static str,
+    /// What it does, line by line.
+    pub documentation: &'static [&'static str],
+    /// Its default, as the file would have it.
+    pub default: &'static str,
+}
+
+macro_rules! options {
+    ($($section:ident: $Section:ident {
+        $($(#[doc = $doc:literal])+ $name:ident: $kind:ty = $default:literal;)+
+    })+) => {
+        /// The settings as they were written, each of its type, none checked against its range yet.
+        #[derive(Debug, Deserialize)]
+        pub(super) struct Raw {
+            $(pub(super) $section: $Section,)+
+        }
+
+        $(#[derive(Debug, Deserialize)]
+        pub(super) struct $Section {
+            $($(#[doc = $doc])+ pub(super) $name: $kind,)+
+        })+
+
+        /// Every setting, in the order of the sample file.
+        pub const OPTIONS: &[ConfigOption] = &[$($(ConfigOption {
+            key: concat!(stringify!($section), ".", stringify!($name)),
+            section: stringify!($section),
+            name: stringify!($name),
+            documentation: &[$($doc,)+],
+            default: $default,
+        },)+)+];
+    };
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people, on a terminal.
+    Human,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+options! {
+    data: Data {
+        /// The data directory: the logs, and who this node is. Made when it is missing. One process at a time.
+        dir: PathBuf = "\"highwater-data\"";
+        /// Records are refused with DISK_FULL while the disk has fewer free bytes than this. Reading and deleting go on.
+        /// At least 16MiB.
+        free_bytes_min: ByteSize = "\"1GiB\"";
+    }
+    node: Node {
+        /// Where clients are told to reach this node, as HOST:PORT. "auto": what `grpc.listen` says.
+        advertised: Auto<String> = "\"auto\"";
+        /// How long a stopping node waits for calls and writes under way, from 1s to 10m.
+        shutdown_grace: Period = "\"20s\"";
+    }
+    grpc: Grpc {
+        /// Where the gRPC API listens, as IP:PORT; port 0 takes any free one.
+        listen: String = "\"127.0.0.1:7400\"";
+        /// Listen beyond this machine although there is no authentication and no encryption yet: whoever reaches the port
+        /// may read, write and delete everything.
+        allow_insecure_network: bool = "false";
+    }
+    limits: Limits {
+        /// The memory for requests under way, which the shares below are cut from. "auto": a quarter of what the machine
+        /// or its control group has, at most 4GiB. From 64MiB.
+        memory_bytes: Auto<ByteSize> = "\"auto\"";
+        /// Bytes of produce requests between their first byte and their answer. At this mark nothing more is read from
+        /// clients until some are answered. "auto": half of `limits.memory_bytes`. From 32MiB to
+        /// three quarters of it, under 4GiB.
+        produce_in_flight_bytes: Auto<ByteSize> = "\"auto\"";
+        /// Client connections at a time, from 1 to 65536. More are closed at once.
+        connections: u32 = "4096";
+        /// Calls at a time on one connection, from 1 to 4096. More wait on the client's side.
+        streams_per_connection: u32 = "256";
+        /// A request whose bytes stop coming is given up after this time, from 1s to 10m, and its memory freed.
+        message_timeout: Period = "\"30s\"";
+    }
+    log: Log {
+        /// A segment of a log is closed at this size, from 1MiB to 4GiB. Whole segments are what retention deletes.
+        segment_bytes: ByteSize = "\"256MiB\"";
+        /// A segment of a log is closed at this age, from 1m, whatever its size.
+        segment_age: Period = "\"7d\"";
+    }
+    topic: Topic {
+        /// The partitions of a topic that is created without a number, from 1 to 10000.
+        default_partitions: u32 = "1";
+        /// How long a topic keeps records unless it says otherwise, from 1m; "none": for ever.
+        default_retention: Limit<Period> = "\"7d\"";
+        /// How many bytes a partition keeps unless its topic says otherwise, from 1MiB; "none": any number.
+        default_retention_bytes: Limit<ByteSize> = "\"none\"";
+    }
+    logging: Logging {
+        /// How log lines are written to standard error: "human" or "json".
+        format: LogFormat = "\"human\"";
+        /// Which log lines are written: a level, or levels by module, such as "info,highwater_broker=debug".
+        filter: String = "\"info\"";
+    }
+}

@@ -1,0 +1,235 @@
+//! From raw to resolved: merges the layers, gives each value its final type and checks its range. Once, here.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use figment::Figment;
+use figment::value::Value;
+use highwater_types::limits;
+
+use super::error::ConfigError;
+use super::layer::Layer;
+use super::raw::{self, OPTIONS, Raw};
+use super::units::{Auto, ByteSize, Period};
+use super::{Config, DataConfig, GrpcConfig, LimitsConfig, LogConfig, LoggingConfig, NodeConfig, Setting, TopicConfig};
+use crate::usage;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What "auto" takes of the machine's memory at the most. Requests under way are short-lived; the rest of a large
+/// machine serves better as its page cache.
+const MEMORY_BYTES_AUTO_MAX: u64 = 4 * GIB;
+/// Less would not hold a message of the largest size in each class.
+const MEMORY_BYTES_MIN: u64 = 64 * MIB;
+const PRODUCE_BYTES_MIN: u64 = 2 * limits::MESSAGE_BYTES_MAX as u64;
+const PRODUCE_BYTES_MAX: u64 = 4 * GIB - 1;
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+pub(super) fn resolve(layers: Vec<Layer>) -> Result<Config, ConfigError> {
+    let figment = layers.into_iter().fold(Figment::new(), Figment::merge);
+    let raw: Raw = figment.extract().map_err(|error| wrong_type(&figment, error))?;
+    let mut check = Check { settings: settings_of(&figment) };
+    let limits = check.limits(&raw.limits)?;
+    let grpc = check.grpc(&raw.grpc)?;
+    let node = check.node(&raw.node, grpc.listen)?;
+    Ok(Config {
+        data: check.data(raw.data)?,
+        node,
+        grpc,
+        limits,
+        log: check.log(&raw.log)?,
+        topic: check.topic(&raw.topic)?,
+        logging: LoggingConfig { format: raw.logging.format, filter: raw.logging.filter },
+        settings: check.settings,
+    })
+}
+
+/// Checks ranges, and knows each value's text and source for the complaint.
+struct Check {
+    settings: Vec<Setting>,
+}
+
+impl Check {
+    fn data(&self, raw: raw::Data) -> Result<DataConfig, ConfigError> {
+        let free = self.size("data.free_bytes_min", raw.free_bytes_min, 16 * MIB..=1 << 50)?;
+        Ok(DataConfig { dir: raw.dir, free_bytes_min: free })
+    }
+
+    fn node(&self, raw: &raw::Node, listen: SocketAddr) -> Result<NodeConfig, ConfigError> {
+        let advertised = match &raw.advertised {
+            Auto::Auto if listen.ip().is_unspecified() => return Err(ConfigError::NothingToAdvertise { listen }),
+            Auto::Auto => None,
+            Auto::Value(address) if is_host_and_port(address) => Some(address.clone()),
+            Auto::Value(_) => return Err(self.not_allowed("node.advertised", "\"auto\", or HOST:PORT".to_owned())),
+        };
+        let grace = self.period("node.shutdown_grace", raw.shutdown_grace, Duration::from_secs(1)..=TEN_MINUTES)?;
+        Ok(NodeConfig { advertised, shutdown_grace: grace })
+    }
+
+    fn grpc(&self, raw: &raw::Grpc) -> Result<GrpcConfig, ConfigError> {
+        let key = "grpc.listen";
+        let listen: SocketAddr =
+            raw.listen.parse().map_err(|_| self.not_allowed(key, "IP:PORT, such as 127.0.0.1:7400".to_owned()))?;
+        if !listen.ip().is_loopback() && !raw.allow_insecure_network {
+            return Err(ConfigError::InsecureNetwork { listen, source_name: self.setting(key).1 });
+        }
+        Ok(GrpcConfig { listen })
+    }
+
+    fn limits(&mut self, raw: &raw::Limits) -> Result<LimitsConfig, ConfigError> {
+        let memory = match raw.memory_bytes {
+            Auto::Auto => {
+                let chosen = usage::memory_limit_bytes().map_or(GIB, |bytes| bytes / 4);
+                self.chose("limits.memory_bytes", chosen.clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_AUTO_MAX) / MIB * MIB)
+            }
+            Auto::Value(size) => self.size("limits.memory_bytes", size, MEMORY_BYTES_MIN..=1 << 46)?,
+        };
+        let produce = match raw.produce_in_flight_bytes {
+            Auto::Auto => self.chose("limits.produce_in_flight_bytes", (memory / 2).min(PRODUCE_BYTES_MAX)),
+            Auto::Value(size) => {
+                let range = PRODUCE_BYTES_MIN..=PRODUCE_BYTES_MAX.min(memory / 4 * 3);
+                self.size("limits.produce_in_flight_bytes", size, range)?
+            }
+        };
+        let rest = memory.saturating_sub(produce);
+        Ok(LimitsConfig {
+            memory_bytes: as_usize(memory),
+            produce_in_flight_bytes: as_usize(produce),
+            read_decoded_bytes: as_usize(rest / 2),
+            receive_window_bytes: as_usize(rest / 2),
+            connections: as_usize(self.number("limits.connections", raw.connections, 1..=65_536)?.into()),
+            streams_per_connection: self.number(
+                "limits.streams_per_connection",
+                raw.streams_per_connection,
+                1..=4_096,
+            )?,
+            message_timeout: self.period(
+                "limits.message_timeout",
+                raw.message_timeout,
+                Duration::from_secs(1)..=TEN_MINUTES,
+            )?,
+        })
+    }
+
+    fn log(&self, raw: &raw::Log) -> Result<LogConfig, ConfigError> {
+        Ok(LogConfig {
+            segment_bytes: self.size("log.segment_bytes", raw.segment_bytes, MIB..=4 * GIB)?,
+            segment_age: self.period("log.segment_age", raw.segment_age, Duration::from_secs(60)..=LONG)?,
+        })
+    }
+
+    fn topic(&self, raw: &raw::Topic) -> Result<TopicConfig, ConfigError> {
+        let partitions = 1..=limits::TOPIC_PARTITIONS_MAX;
+        let age = |period| self.period("topic.default_retention", period, Duration::from_secs(60)..=LONG);
+        let bytes = |size| self.size("topic.default_retention_bytes", size, MIB..=1 << 50);
+        Ok(TopicConfig {
+            default_partitions: self.number("topic.default_partitions", raw.default_partitions, partitions)?,
+            default_retention: raw.default_retention.value().map(age).transpose()?,
+            default_retention_bytes: raw.default_retention_bytes.value().map(bytes).transpose()?,
+        })
+    }
+
+    fn size(&self, key: &'static str, size: ByteSize, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+        let (from, to) = (ByteSize(*range.start()), ByteSize(*range.end()));
+        self.within(key, size, from..=to).map(|size| size.0)
+    }
+
+    fn period(
+        &self,
+        key: &'static str,
+        period: Period,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        let (from, to) = (Period(*range.start()), Period(*range.end()));
+        self.within(key, period, from..=to).map(|period| period.0)
+    }
+
+    fn number(&self, key: &'static str, number: u32, range: RangeInclusive<u32>) -> Result<u32, ConfigError> {
+        self.within(key, number, range)
+    }
+
+    fn within<T: PartialOrd + Display>(
+        &self,
+        key: &'static str,
+        value: T,
+        range: RangeInclusive<T>,
+    ) -> Result<T, ConfigError> {
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        Err(self.not_allowed(key, format!("from {} to {}", range.start(), range.end())))
+    }
+
+    fn not_allowed(&self, key: &'static str, allowed: String) -> ConfigError {
+        let (value, source_name) = self.setting(key);
+        ConfigError::NotAllowed { key, value, source_name, allowed }
+    }
+
+    /// Notes what "auto" came to.
+    fn chose(&mut self, key: &'static str, bytes: u64) -> u64 {
+        if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
+            setting.value = format!("{} ({})", setting.value, ByteSize(bytes));
+        }
+        bytes
+    }
+
+    fn setting(&self, key: &str) -> (String, String) {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        setting.map(|setting| (setting.value.clone(), setting.source.clone())).unwrap_or_default()
+    }
+}
+
+fn settings_of(figment: &Figment) -> Vec<Setting> {
+    let setting =
+        |key: &'static str| Setting { key, value: value_text(figment, key), source: source_text(figment, key) };
+    OPTIONS.iter().map(|option| setting(option.key)).collect()
+}
+
+fn value_text(figment: &Figment, key: &str) -> String {
+    figment.find_value(key).map(|value| toml_text(&value)).unwrap_or_default()
+}
+
+fn source_text(figment: &Figment, key: &str) -> String {
+    figment.find_metadata(key).map(|metadata| metadata.name.to_string()).unwrap_or_default()
+}
+
+/// A value as the file would have it.
+fn toml_text(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => format!("{text:?}"),
+        Value::Bool(_, truth) => truth.to_string(),
+        Value::Num(_, number) => match (number.to_i128(), number.to_u128(), number.to_f64()) {
+            (Some(number), _, _) => number.to_string(),
+            (_, Some(number), _) => number.to_string(),
+            (_, _, number) => number.unwrap_or_default().to_string(),
+        },
+        Value::Array(_, values) => format!("[{}]", values.iter().map(toml_text).collect::<Vec<_>>().join(", ")),
+        // Neither can stand where a setting is: no setting is a table, and the keys of one would be unknown.
+        Value::Dict(..) | Value::Char(..) | Value::Empty(..) => format!("{value:?}"),
+    }
+}
+
+fn wrong_type(figment: &Figment, error: figment::Error) -> ConfigError {
+    let key = error.path.join(".");
+    ConfigError::WrongType {
+        value: value_text(figment, &key),
+        source_name: source_text(figment, &key),
+        problem: error.kind.to_string(),
+        key,
+    }
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains(['/', ' ', '@']) && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+/// Exact: every machine that this runs on has 64-bit addresses, and the ranges above end far below.
+fn as_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

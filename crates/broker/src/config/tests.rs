@@ -1,0 +1,128 @@
+//! Settings as a user gives them: order of the sources, refusals and their texts, the sample file.
+
+use super::*;
+
+fn from_file(text: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("highwater.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&Sources { file: Some(path), ..Sources::default() })
+}
+
+fn message(result: Result<Config, ConfigError>) -> String {
+    result.err().expect("it should be refused").to_string()
+}
+
+fn setting(config: &Config, key: &str) -> (String, String) {
+    let setting = config.settings().find(|setting| setting.key == key).unwrap();
+    (setting.value.clone(), setting.source.clone())
+}
+
+#[test]
+fn defaults_are_whole_and_in_range() {
+    let config = Config::load(&Sources::default()).unwrap();
+    assert_eq!(config.grpc.listen, "127.0.0.1:7400".parse().unwrap());
+    assert_eq!(config.log.segment_bytes, 256 << 20);
+    assert_eq!(config.topic.default_retention, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(config.topic.default_retention_bytes, None);
+    let limits = &config.limits;
+    let shares = limits.produce_in_flight_bytes + limits.read_decoded_bytes + limits.receive_window_bytes;
+    assert!(shares <= limits.memory_bytes, "{limits:?}");
+    assert_eq!(config.settings().count(), OPTIONS.len());
+    assert!(config.settings().all(|setting| setting.source == "default"));
+}
+
+#[test]
+fn flags_before_environment_before_file_before_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    std::fs::write(&path, "[limits]\nconnections = 1\nstreams_per_connection = 1\nmessage_timeout = '1s'").unwrap();
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let sources = Sources {
+        file: Some(path.clone()),
+        environment: vec![
+            variable("HIGHWATER_LIMITS__STREAMS_PER_CONNECTION", "2"),
+            variable("HIGHWATER_LIMITS__MESSAGE_TIMEOUT", "2s"),
+            variable("HIGHWATER_SERVER", "127.0.0.1:1"),
+            variable("HIGHWATER_SERVICE_HOST", "10.0.0.1"),
+            variable("PATH", "/bin"),
+        ],
+        flags: Vec::new(),
+    };
+    let config = Config::load(&sources.with_flag("--message-timeout", "limits.message_timeout", "3s")).unwrap();
+    assert_eq!(config.limits.connections, 1);
+    assert_eq!(config.limits.streams_per_connection, 2);
+    assert_eq!(config.limits.message_timeout, Duration::from_secs(3));
+    let of = |value: &str, source: &str| (value.to_owned(), source.to_owned());
+    assert_eq!(setting(&config, "limits.connections"), of("1", &format!("file {}", path.display())));
+    let variable = "environment variable HIGHWATER_LIMITS__STREAMS_PER_CONNECTION";
+    assert_eq!(setting(&config, "limits.streams_per_connection"), of("2", variable));
+    assert_eq!(setting(&config, "limits.message_timeout"), of("\"3s\"", "flag --message-timeout"));
+    assert_eq!(setting(&config, "log.segment_age"), of("\"7d\"", "default"));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_known_ones() {
+    let text = message(from_file("[grpc]\nport = 7400"));
+    assert!(text.contains("'grpc.port'") && text.contains("highwater.toml"), "{text}");
+    assert!(OPTIONS.iter().all(|option| text.contains(option.key)), "{text}");
+    assert!(message(from_file("[node]\nlisten = '127.0.0.1:1'")).contains("did you mean 'grpc.listen'?"));
+    assert!(message(from_file("data = 'here'")).contains("unknown setting 'data'"));
+    let flag = Sources::default().with_flag("--set", "log.segments", "3");
+    assert!(message(Config::load(&flag)).contains("'log.segments' from flag --set"));
+}
+
+#[test]
+fn a_variable_that_lacks_an_underscore_is_refused() {
+    let environment = vec![("HIGHWATER_GRPC_LISTEN".to_owned(), "127.0.0.1:1".to_owned())];
+    let text = message(Config::load(&Sources { environment, ..Sources::default() }));
+    assert!(text.contains("HIGHWATER_GRPC__LISTEN"), "{text}");
+}
+
+#[test]
+fn a_refusal_names_key_value_source_and_what_is_allowed() {
+    let text = message(from_file("[log]\nsegment_bytes = '1KiB'"));
+    assert!(text.starts_with("log.segment_bytes = \"1KiB\" from file "), "{text}");
+    assert!(text.ends_with("must be from 1MiB to 4GiB"), "{text}");
+    let text = message(from_file("[log]\nsegment_age = 5"));
+    assert!(text.starts_with("log.segment_age = 5 from file ") && text.contains("such as 500ms, 5s"), "{text}");
+    let text = message(from_file("[logging]\nformat = 'xml'"));
+    assert!(text.contains("logging.format = \"xml\"") && text.contains("human") && text.contains("json"), "{text}");
+    let text = message(from_file("[limits]\nproduce_in_flight_bytes = '1MiB'"));
+    assert!(text.contains("must be from 32MiB"), "{text}");
+    assert!(message(from_file("[grpc\nlisten")).contains("is not TOML"));
+    let missing = Sources { file: Some("/nowhere/h.toml".into()), ..Sources::default() };
+    assert!(message(Config::load(&missing)).contains("/nowhere/h.toml"));
+}
+
+#[test]
+fn a_port_that_others_reach_needs_a_word() {
+    let text = message(from_file("[grpc]\nlisten = '192.0.2.1:7400'"));
+    assert!(text.contains("authentication") && text.contains("grpc.allow_insecure_network = true"), "{text}");
+    let text = message(from_file("[grpc]\nlisten = '0.0.0.0:7400'\nallow_insecure_network = true"));
+    assert!(text.contains("node.advertised"), "{text}");
+    let open =
+        "[grpc]\nlisten = '0.0.0.0:7400'\nallow_insecure_network = true\n[node]\nadvertised = 'log1.example:7400'";
+    let config = from_file(open).unwrap();
+    assert_eq!(config.node.advertised.as_deref(), Some("log1.example:7400"));
+    assert!(message(from_file("[node]\nadvertised = 'log1'")).contains("HOST:PORT"));
+    assert!(from_file("[grpc]\nlisten = '[::1]:0'").is_ok());
+}
+
+#[test]
+fn the_sample_file_is_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/highwater.toml");
+    if std::env::var_os("HIGHWATER_UPDATE").is_some() {
+        std::fs::write(path, sample()).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    assert_eq!(kept, sample(), "write it anew: HIGHWATER_UPDATE=1 cargo test -p highwater-broker the_sample_file");
+    // With every line uncommented it is a file, and changes nothing.
+    let is_setting = |line: &str| OPTIONS.iter().any(|option| line.starts_with(&format!("# {} = ", option.name)));
+    let lines = kept.lines().map(|line| if is_setting(line) { line.trim_start_matches("# ") } else { line });
+    let config = from_file(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let default = Config::load(&Sources::default()).unwrap();
+    let values = |config: &Config| config.settings().map(|setting| setting.value.clone()).collect::<Vec<_>>();
+    assert_eq!(values(&config), values(&default));
+    assert!(config.settings().all(|setting| setting.source.starts_with("file ")));
+}
