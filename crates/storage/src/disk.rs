@@ -14,6 +14,7 @@
 
 mod map;
 pub mod os;
+pub mod sim;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
