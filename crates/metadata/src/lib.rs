@@ -1,1 +1,29 @@
-//! To come.
+//! What a Highwater cluster is: nodes, topics with their settings and places, producer ids.
+//!
+//! Owns: the records that are persisted ([`record`]), the image that they add up to ([`image`]), the decisions that
+//! make records ([`decide()`]), placement, and the table of topic settings.
+//!
+//! Never: reads a clock, draws a random number, touches a disk, awaits. Time and chance are arguments.
+//!
+//! ```text
+//!   command ──► decide(image, command, context) ──► records + reply, or a refusal
+//!                  ▲                                   │ committed
+//!                image ◄──── replay(record) ◄──────────┘
+//! ```
+
+pub mod command;
+pub mod decide;
+pub mod image;
+pub mod placement;
+pub mod record;
+pub mod settings;
+pub mod topic;
+pub mod units;
+
+pub use command::{AlterTopic, Command, CommandError, Context, CreateTopic, Decision, Policy, Reply};
+pub use decide::decide;
+pub use image::MetadataImage;
+pub use placement::{Assignment, PlacementError};
+pub use record::{DecodeError, MetadataRecord};
+pub use settings::{Setting, SettingError, SettingValue, TopicSettings};
+pub use topic::{NodeRegistration, Topic};

@@ -1,0 +1,53 @@
+//! What the image holds: topics and nodes.
+
+use highwater_types::{NodeId, NodeUuid, PartitionId, Timestamp, TopicId, TopicName};
+
+use crate::placement::Assignment;
+use crate::settings::TopicSettings;
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its id; another topic that takes the name later has another.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// How many replicas each of its partitions has.
+    pub replicas: u32,
+    /// Where its partitions are, from partition 0 on.
+    pub partitions: Vec<Assignment>,
+    /// What it sets.
+    pub settings: TopicSettings,
+}
+
+impl Topic {
+    /// How many partitions it has.
+    #[must_use]
+    pub fn partition_count(&self) -> u32 {
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Where one of its partitions is.
+    #[must_use]
+    pub fn partition(&self, partition: PartitionId) -> Option<&Assignment> {
+        self.partitions.get(usize::try_from(partition.get()).ok()?)
+    }
+
+    /// Its partitions with their numbers.
+    pub fn numbered_partitions(&self) -> impl Iterator<Item = (PartitionId, &Assignment)> {
+        (0..).map(PartitionId::new).zip(&self.partitions)
+    }
+}
+
+/// A node as the cluster knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRegistration {
+    /// Its number in the cluster.
+    pub node: NodeId,
+    /// Its data directory: another one under the same number is another node.
+    pub uuid: NodeUuid,
+    /// Where clients reach it, as `HOST:PORT`.
+    pub address: String,
+}
