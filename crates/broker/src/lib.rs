@@ -8,5 +8,6 @@
 pub mod admission;
 pub mod clock;
 pub mod config;
+pub mod front;
 pub mod shutdown;
 pub mod usage;

@@ -1,0 +1,8 @@
+//! The front doors: what clients speak, turned into calls of the node and back.
+//!
+//! Owns: decoding, checking and encoding, and the one table from errors to what a client sees ([`failure`]).
+//!
+//! Never: decides anything. A front decodes, checks, calls, encodes.
+
+pub mod failure;
+pub mod grpc;
