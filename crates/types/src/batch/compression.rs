@@ -174,3 +174,6 @@ fn read_bounded(mut reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, Fail
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;
