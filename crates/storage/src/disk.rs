@@ -12,9 +12,12 @@
 //!   try again (see `poison`).
 //! - No call is repeated by the implementation after an error, but for an interrupted system call.
 
+pub mod conformance;
 mod map;
 pub mod os;
 pub mod sim;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
