@@ -37,8 +37,6 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// What clients may take.
     pub limits: LimitsConfig,
-    /// The logs on disk.
-    pub log: LogConfig,
     /// What topics get unless they say otherwise.
     pub topic: TopicConfig,
     /// Log lines.
@@ -86,17 +84,10 @@ pub struct LimitsConfig {
     pub connections: usize,
     /// Calls at a time on one connection.
     pub streams_per_connection: u32,
+    /// Replicas of partitions that the node holds.
+    pub replicas: usize,
     /// How long the bytes of a request may stop coming.
     pub message_timeout: Duration,
-}
-
-/// The logs on disk.
-#[derive(Clone, Debug)]
-pub struct LogConfig {
-    /// The size at which a segment is closed.
-    pub segment_bytes: u64,
-    /// The age at which a segment is closed.
-    pub segment_age: Duration,
 }
 
 /// What topics get unless they say otherwise.
@@ -104,10 +95,8 @@ pub struct LogConfig {
 pub struct TopicConfig {
     /// Partitions.
     pub default_partitions: u32,
-    /// How long records are kept; `None`: for ever.
-    pub default_retention: Option<Duration>,
-    /// How many bytes a partition keeps; `None`: any number.
-    pub default_retention_bytes: Option<u64>,
+    /// Replicas, where the cluster has as many nodes.
+    pub default_replicas: u32,
 }
 
 /// Log lines.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::units::{Auto, ByteSize, Limit, Period};
+use super::units::{Auto, ByteSize, Period};
 
 /// One setting as documented.
 #[derive(Clone, Copy, Debug)]
@@ -92,22 +92,16 @@ options! {
         connections: u32 = "4096";
         /// Calls at a time on one connection, from 1 to 4096. More wait on the client's side.
         streams_per_connection: u32 = "256";
+        /// Replicas of partitions that this node holds, from 1 to 100000. Each costs about a megabyte of memory.
+        replicas: u32 = "2000";
         /// A request whose bytes stop coming is given up after this time, from 1s to 10m, and its memory freed.
         message_timeout: Period = "\"30s\"";
-    }
-    log: Log {
-        /// A segment of a log is closed at this size, from 1MiB to 4GiB. Whole segments are what retention deletes.
-        segment_bytes: ByteSize = "\"256MiB\"";
-        /// A segment of a log is closed at this age, from 1m, whatever its size.
-        segment_age: Period = "\"7d\"";
     }
     topic: Topic {
         /// The partitions of a topic that is created without a number, from 1 to 10000.
         default_partitions: u32 = "1";
-        /// How long a topic keeps records unless it says otherwise, from 1m; "none": for ever.
-        default_retention: Limit<Period> = "\"7d\"";
-        /// How many bytes a partition keeps unless its topic says otherwise, from 1MiB; "none": any number.
-        default_retention_bytes: Limit<ByteSize> = "\"none\"";
+        /// The replicas of a topic that is created without a number, from 1 to 9; fewer while the cluster has fewer nodes.
+        default_replicas: u32 = "3";
     }
     logging: Logging {
         /// How log lines are written to standard error: "human" or "json".

@@ -13,7 +13,7 @@ use super::error::ConfigError;
 use super::layer::Layer;
 use super::raw::{self, OPTIONS, Raw};
 use super::units::{Auto, ByteSize, Period};
-use super::{Config, DataConfig, GrpcConfig, LimitsConfig, LogConfig, LoggingConfig, NodeConfig, Setting, TopicConfig};
+use super::{Config, DataConfig, GrpcConfig, LimitsConfig, LoggingConfig, NodeConfig, Setting, TopicConfig};
 use crate::usage;
 
 const MIB: u64 = 1 << 20;
@@ -27,7 +27,6 @@ const MEMORY_BYTES_MIN: u64 = 64 * MIB;
 const PRODUCE_BYTES_MIN: u64 = 2 * limits::MESSAGE_BYTES_MAX as u64;
 const PRODUCE_BYTES_MAX: u64 = 4 * GIB - 1;
 const TEN_MINUTES: Duration = Duration::from_secs(600);
-const LONG: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 pub(super) fn resolve(layers: Vec<Layer>) -> Result<Config, ConfigError> {
     let figment = layers.into_iter().fold(Figment::new(), Figment::merge);
@@ -41,7 +40,6 @@ pub(super) fn resolve(layers: Vec<Layer>) -> Result<Config, ConfigError> {
         node,
         grpc,
         limits,
-        log: check.log(&raw.log)?,
         topic: check.topic(&raw.topic)?,
         logging: LoggingConfig { format: raw.logging.format, filter: raw.logging.filter },
         settings: check.settings,
@@ -107,6 +105,7 @@ impl Check {
                 raw.streams_per_connection,
                 1..=4_096,
             )?,
+            replicas: as_usize(self.number("limits.replicas", raw.replicas, 1..=100_000)?.into()),
             message_timeout: self.period(
                 "limits.message_timeout",
                 raw.message_timeout,
@@ -115,21 +114,11 @@ impl Check {
         })
     }
 
-    fn log(&self, raw: &raw::Log) -> Result<LogConfig, ConfigError> {
-        Ok(LogConfig {
-            segment_bytes: self.size("log.segment_bytes", raw.segment_bytes, MIB..=4 * GIB)?,
-            segment_age: self.period("log.segment_age", raw.segment_age, Duration::from_secs(60)..=LONG)?,
-        })
-    }
-
     fn topic(&self, raw: &raw::Topic) -> Result<TopicConfig, ConfigError> {
         let partitions = 1..=limits::TOPIC_PARTITIONS_MAX;
-        let age = |period| self.period("topic.default_retention", period, Duration::from_secs(60)..=LONG);
-        let bytes = |size| self.size("topic.default_retention_bytes", size, MIB..=1 << 50);
         Ok(TopicConfig {
             default_partitions: self.number("topic.default_partitions", raw.default_partitions, partitions)?,
-            default_retention: raw.default_retention.value().map(age).transpose()?,
-            default_retention_bytes: raw.default_retention_bytes.value().map(bytes).transpose()?,
+            default_replicas: self.number("topic.default_replicas", raw.default_replicas, 1..=9)?,
         })
     }
 

@@ -22,9 +22,7 @@ fn setting(config: &Config, key: &str) -> (String, String) {
 fn defaults_are_whole_and_in_range() {
     let config = Config::load(&Sources::default()).unwrap();
     assert_eq!(config.grpc.listen, "127.0.0.1:7400".parse().unwrap());
-    assert_eq!(config.log.segment_bytes, 256 << 20);
-    assert_eq!(config.topic.default_retention, Some(Duration::from_secs(7 * 86_400)));
-    assert_eq!(config.topic.default_retention_bytes, None);
+    assert_eq!((config.topic.default_partitions, config.topic.default_replicas), (1, 3));
     let limits = &config.limits;
     let shares = limits.produce_in_flight_bytes + limits.read_decoded_bytes + limits.receive_window_bytes;
     assert!(shares <= limits.memory_bytes, "{limits:?}");
@@ -58,7 +56,7 @@ fn flags_before_environment_before_file_before_defaults() {
     let variable = "environment variable HIGHWATER_LIMITS__STREAMS_PER_CONNECTION";
     assert_eq!(setting(&config, "limits.streams_per_connection"), of("2", variable));
     assert_eq!(setting(&config, "limits.message_timeout"), of("\"3s\"", "flag --message-timeout"));
-    assert_eq!(setting(&config, "log.segment_age"), of("\"7d\"", "default"));
+    assert_eq!(setting(&config, "node.shutdown_grace"), of("\"20s\"", "default"));
 }
 
 #[test]
@@ -68,8 +66,8 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     assert!(OPTIONS.iter().all(|option| text.contains(option.key)), "{text}");
     assert!(message(from_file("[node]\nlisten = '127.0.0.1:1'")).contains("did you mean 'grpc.listen'?"));
     assert!(message(from_file("data = 'here'")).contains("unknown setting 'data'"));
-    let flag = Sources::default().with_flag("--set", "log.segments", "3");
-    assert!(message(Config::load(&flag)).contains("'log.segments' from flag --set"));
+    let flag = Sources::default().with_flag("--set", "data.segments", "3");
+    assert!(message(Config::load(&flag)).contains("'data.segments' from flag --set"));
 }
 
 #[test]
@@ -81,11 +79,11 @@ fn a_variable_that_lacks_an_underscore_is_refused() {
 
 #[test]
 fn a_refusal_names_key_value_source_and_what_is_allowed() {
-    let text = message(from_file("[log]\nsegment_bytes = '1KiB'"));
-    assert!(text.starts_with("log.segment_bytes = \"1KiB\" from file "), "{text}");
-    assert!(text.ends_with("must be from 1MiB to 4GiB"), "{text}");
-    let text = message(from_file("[log]\nsegment_age = 5"));
-    assert!(text.starts_with("log.segment_age = 5 from file ") && text.contains("such as 500ms, 5s"), "{text}");
+    let text = message(from_file("[data]\nfree_bytes_min = '1KiB'"));
+    assert!(text.starts_with("data.free_bytes_min = \"1KiB\" from file "), "{text}");
+    assert!(text.ends_with("must be from 16MiB to 1024TiB"), "{text}");
+    let text = message(from_file("[node]\nshutdown_grace = 5"));
+    assert!(text.starts_with("node.shutdown_grace = 5 from file ") && text.contains("such as 500ms, 5s"), "{text}");
     let text = message(from_file("[logging]\nformat = 'xml'"));
     assert!(text.contains("logging.format = \"xml\"") && text.contains("human") && text.contains("json"), "{text}");
     let text = message(from_file("[limits]\nproduce_in_flight_bytes = '1MiB'"));

@@ -1,4 +1,4 @@
-//! The units of settings: sizes, durations, and words that stand for "choose" or "no limit".
+//! The units of settings: sizes, durations, and the word that leaves a choice to the node.
 //!
 //! A bare number is a size in bytes, never a duration: nobody should have to guess whether 5 is seconds or milliseconds.
 
@@ -22,15 +22,6 @@ pub struct Period(pub Duration);
 pub(super) enum Auto<T> {
     /// The node chooses.
     Auto,
-    /// This.
-    Value(T),
-}
-
-/// A value, or the word `none`: no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit<T> {
-    /// No limit.
-    None,
     /// This.
     Value(T),
 }
@@ -119,24 +110,6 @@ impl<T: FromStr> FromStr for Auto<T> {
     }
 }
 
-impl<T: FromStr> FromStr for Limit<T> {
-    type Err = T::Err;
-
-    fn from_str(text: &str) -> Result<Self, T::Err> {
-        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::Value) }
-    }
-}
-
-impl<T> Limit<T> {
-    /// The limit, where there is one.
-    pub(super) fn value(self) -> Option<T> {
-        match self {
-            Self::None => None,
-            Self::Value(value) => Some(value),
-        }
-    }
-}
-
 /// Reads a text or a whole number through `FromStr`.
 struct TextVisitor<T>(PhantomData<T>);
 
@@ -174,7 +147,6 @@ deserialize_through_from_str! {
     [] ByteSize;
     [] Period;
     [T: FromStr<Err: fmt::Display>] Auto<T>;
-    [T: FromStr<Err: fmt::Display>] Limit<T>;
 }
 
 #[cfg(test)]
@@ -206,7 +178,6 @@ mod tests {
     #[test]
     fn words() {
         assert_eq!("auto".parse::<Auto<ByteSize>>(), Ok(Auto::Auto));
-        assert_eq!("none".parse::<Limit<Period>>(), Ok(Limit::None));
         assert_eq!("none".parse::<Auto<ByteSize>>(), Err(UnitError::Size));
     }
 }
