@@ -18,6 +18,7 @@ pub mod error_code;
 pub mod ids;
 pub mod limits;
 pub mod offset;
+pub mod partitioner;
 pub mod position;
 pub mod timestamp;
 pub mod watermark;
