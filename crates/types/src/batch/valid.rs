@@ -91,11 +91,11 @@ fn check_client_rules(header: &BatchHeader) -> Result<(), BatchError> {
     if header.is_control {
         return Err(BatchError::Control);
     }
-    if header.is_transactional {
-        return Err(BatchError::Transactional);
-    }
     if header.log_append_time {
         return Err(BatchError::LogAppendTime);
+    }
+    if header.is_transactional {
+        return Err(BatchError::Transactional);
     }
     // Both came from signed fields, so they fit back.
     let count = i32::try_from(header.record_count).unwrap_or(i32::MAX);
