@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::{FileError, FileStep};
 use crate::locks::lock;
 use crate::poison::{Poison, PoisonHook, Poisoned};
@@ -97,6 +97,8 @@ pub struct FlushCounts {
 pub struct Flusher {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The data directory's lock: every log has a handle of the flusher, so none outlives the lock.
+    held: Option<Box<dyn DiskLock>>,
 }
 
 impl Flusher {
@@ -114,7 +116,14 @@ impl Flusher {
             round: Mutex::new(()),
             counters: Counters::default(),
         };
-        Self { shared: Arc::new(shared), thread: Mutex::new(None) }
+        Self { shared: Arc::new(shared), thread: Mutex::new(None), held: None }
+    }
+
+    /// The flusher, holding the lock of its data directory for as long as anybody has the flusher.
+    #[must_use]
+    pub(crate) fn holding(mut self, held: Box<dyn DiskLock>) -> Self {
+        self.held = Some(held);
+        self
     }
 
     /// Announces pending bytes of a log. Call it after the write, under the lock that orders the log's writes, and once
@@ -206,6 +215,7 @@ impl fmt::Debug for Flusher {
         f.debug_struct("Flusher")
             .field("data_dir", &self.shared.data_dir)
             .field("poison", &self.shared.poison)
+            .field("held", &self.held)
             .finish_non_exhaustive()
     }
 }

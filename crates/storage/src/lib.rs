@@ -5,16 +5,22 @@
 //!
 //! Never: knows what a topic, a Raft group or a runtime is; reads a clock; awaits.
 
+mod data_dir;
 pub mod disk;
 mod error;
 mod flush;
+mod identity;
 mod locks;
 mod poison;
 pub mod sealed_file;
+mod votes;
 
+pub use data_dir::{DataDir, DataDirOptions, DataDirReport, OpenError};
 pub use error::{Damage, FileError, FileStep};
 pub use flush::{DIRTY_FILES_MAX, DirtyFile, FlushCounts, Flushable, Flusher, OnDurable, SyncFilesystem};
+pub use identity::{Identity, SetIdentityError};
 pub use poison::{Poison, PoisonHook, Poisoned};
+pub use votes::{VOTE_BYTES_MAX, VoteFile};
 pub mod log_key;
 
 pub use log_key::{LogKey, NotALogKey};

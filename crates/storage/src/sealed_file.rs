@@ -17,10 +17,11 @@
 
 use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, FileError, FileStep};
 
 #[cfg(test)]
@@ -78,22 +79,40 @@ pub struct Sealed {
 /// # Panics
 /// When `payload` is above [`PAYLOAD_BYTES_MAX`]: the caller's bug.
 pub fn write(disk: &dyn Disk, path: &Path, kind: FileKind, payload: &[u8]) -> Result<(), FileError> {
+    let header = encode_header(kind, kind.version(), payload);
+    replace(disk, path, &mut [IoSlice::new(&header), IoSlice::new(payload)]).map(drop)
+}
+
+/// Replaces `path` by the bytes of `slices`, durably, and gives the new file. The safe way for any small file.
+///
+/// # Errors
+/// As [`write()`].
+pub(crate) fn replace(
+    disk: &dyn Disk,
+    path: &Path,
+    slices: &mut [IoSlice<'_>],
+) -> Result<Arc<dyn DiskFile>, FileError> {
     let temporary = temporary_path(path);
-    write_temporary(disk, &temporary, &encode_header(kind, kind.version(), payload), payload).inspect_err(|_| {
+    let file = write_temporary(disk, &temporary, slices).inspect_err(|_| {
         // Give the space back when that is what failed; the next write would remove it as well.
         let _best_effort = disk.remove(&temporary);
     })?;
     disk.rename(&temporary, path).map_err(FileError::io(FileStep::Rename, path))?;
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    disk.sync_dir(dir).map_err(FileError::io(FileStep::SyncDir, dir))
+    disk.sync_dir(dir).map_err(FileError::io(FileStep::SyncDir, dir))?;
+    Ok(file)
 }
 
-fn write_temporary(disk: &dyn Disk, temporary: &Path, header: &[u8], payload: &[u8]) -> Result<(), FileError> {
+fn write_temporary(
+    disk: &dyn Disk,
+    temporary: &Path,
+    slices: &mut [IoSlice<'_>],
+) -> Result<Arc<dyn DiskFile>, FileError> {
     remove_if_there(disk, temporary)?;
     let file = disk.create(temporary).map_err(FileError::io(FileStep::Create, temporary))?;
-    file.write_at(0, &mut [IoSlice::new(header), IoSlice::new(payload)])
-        .map_err(FileError::io(FileStep::Write, temporary))?;
-    file.sync_data().map_err(FileError::io(FileStep::Sync, temporary))
+    file.write_at(0, slices).map_err(FileError::io(FileStep::Write, temporary))?;
+    file.sync_data().map_err(FileError::io(FileStep::Sync, temporary))?;
+    Ok(file)
 }
 
 /// Reads the file at `path`; `None` when there is none. A temporary file that a crash left is not looked at.

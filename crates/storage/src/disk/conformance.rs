@@ -14,7 +14,8 @@ use super::{Disk, DiskFile};
 /// # Panics
 /// When a promise is broken, with the promise.
 pub fn check(disk: &dyn Disk, dir: &Path) {
-    let checks: [(&str, fn(&dyn Disk, &Path)); 9] = [
+    type Check = fn(&dyn Disk, &Path);
+    let checks: [(&str, Check); 9] = [
         ("names", names),
         ("folders", folders),
         ("writes", writes),
