@@ -12,6 +12,8 @@ mod handle;
 mod names;
 mod plan;
 mod random;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
