@@ -1,5 +1,5 @@
-//! Any bytes as a record batch: as they came, and with length and checksum made right, or the fuzzer would never get
-//! past them.
+//! Any bytes as a record batch: as they came, and with length, last offset delta and checksum made right, or the fuzzer
+//! would never get past them.
 //!
 //! Looks for panics, memory beyond the cap (`run` limits it), and broken promises: what the check lets in uncompressed
 //! is readable to the last record; what was read and is built again reads the same.
@@ -17,12 +17,14 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The same bytes with the length and the checksum that they should have.
+/// The same bytes with the length, the last offset delta and the checksum that they should have.
 fn seal(data: &[u8]) -> Option<Bytes> {
     let mut bytes = data.to_vec();
     let length = u32::try_from(bytes.len().checked_sub(12)?).ok()?;
     bytes.get_mut(8..12)?.copy_from_slice(&length.to_be_bytes());
     *bytes.get_mut(16)? = 2;
+    let count = u32::from_be_bytes(*bytes.get(57..)?.first_chunk()?);
+    bytes.get_mut(23..27)?.copy_from_slice(&count.wrapping_sub(1).to_be_bytes());
     let crc = crc_fast::crc32_iscsi(bytes.get(21..)?);
     bytes.get_mut(17..21)?.copy_from_slice(&crc.to_be_bytes());
     Some(bytes.into())
