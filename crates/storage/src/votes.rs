@@ -14,6 +14,7 @@
 
 mod layout;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,14 @@ impl VoteFile {
         let shared =
             Shared { latest: Mutex::new(Latest { votes: latest, pending: Vec::new() }), writer: Mutex::new(writer) };
         Ok(Self { shared: Arc::new(shared), flusher })
+    }
+
+    /// What the bytes of a vote file say; for tools, which look and change nothing. `path` is for messages.
+    ///
+    /// # Errors
+    /// When they are damaged or newer.
+    pub fn decode(path: &Path, bytes: &Bytes) -> Result<BTreeMap<LogKey, Bytes>, FileError> {
+        Ok(layout::parse(path, bytes)?.votes)
     }
 
     /// The newest vote that was saved for `key`, whether it is durable yet or not.
