@@ -24,3 +24,15 @@ pub use votes::{VOTE_BYTES_MAX, VoteFile};
 pub mod log_key;
 
 pub use log_key::{LogKey, NotALogKey};
+
+mod background;
+mod entry;
+pub mod frame;
+pub mod log;
+
+pub use background::{Background, BackgroundTask};
+pub use entry::{Boundary, Entry, EntryKind, MembershipEntry, NewEntry};
+pub use log::{
+    AppendError, Appended, BatchSlices, Flushed, Log, LogError, LogOptions, LogState, OpenLogError, ReadError,
+    RecoveryReport, ReserveError, RetentionPolicy, TornTail, framed_bytes,
+};

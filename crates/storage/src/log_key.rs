@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn other_names_are_not_keys() {
         let name = LogKey::new([0xab; 16], 7).to_string();
-        for wrong in [name.to_uppercase(), name.replace("-7", "-07"), name.replace("-7", "-+7"), name.replace('-', "")] {
+        for wrong in [name.to_uppercase(), name.replace("-7", "-07"), name.replace("-7", "-+7"), name.replace('-', "")]
+        {
             assert_eq!(wrong.parse::<LogKey>(), Err(NotALogKey), "{wrong}");
         }
         assert!("".parse::<LogKey>().is_err());
