@@ -120,58 +120,21 @@ impl Reader {
             current: None,
         };
         let all = |position: Position| partitions.iter().map(move |partition| (*partition, position));
-        let starts = reader.resolve(&all(settings.from).collect::<Vec<_>>()).await?;
+        let (client, topic) = (&settings.client, reader.topic.clone());
+        let starts = resolve(client, &topic, &all(settings.from).collect::<Vec<_>>()).await?;
         let ends = match settings.until {
-            Some(until) => reader.resolve(&all(until).collect::<Vec<_>>()).await?.into_iter().map(Some).collect(),
+            Some(until) => {
+                resolve(client, &topic, &all(until).collect::<Vec<_>>()).await?.into_iter().map(Some).collect()
+            }
             None => vec![None; partitions.len()],
         };
         for ((partition, mut start), until) in partitions.into_iter().zip(starts).zip(ends) {
             if let Some(end) = until.filter(|end| settings.until == Some(Position::End) && start > *end) {
-                start = reader.beyond_the_end(partition, start, end).await?;
+                start = beyond_the_end(client, &topic, settings.out_of_range, partition, start, end).await?;
             }
             reader.start(partition, start, until);
         }
         Ok(reader)
-    }
-
-    /// Where to start instead of at an offset after the end, where nothing would be read and nobody would be told.
-    async fn beyond_the_end(&self, partition: PartitionId, start: Offset, end: Offset) -> Result<Offset, ReadError> {
-        let log_start = self.resolve(&[(partition, Position::Start)]).await?.into_iter().next().unwrap_or(end);
-        match self.options.out_of_range {
-            OutOfRange::Earliest => Ok(log_start),
-            OutOfRange::Latest => Ok(end),
-            OutOfRange::Error => Err(ReadError::OutOfRange {
-                topic: self.topic.clone(),
-                partition,
-                offset: start,
-                valid: Some(OffsetRange::new(log_start, end)),
-            }),
-        }
-    }
-
-    /// The offsets of positions, in their order; asks the server only for those that are none.
-    async fn resolve(&self, positions: &[(PartitionId, Position)]) -> Result<Vec<Offset>, ReadError> {
-        let failed = |source| ReadError::Topic { topic: self.topic.as_str().to_owned(), source };
-        let is_question = |position: &Position| !matches!(position, Position::Offset(_));
-        let questions: Vec<_> = positions.iter().filter(|(_, position)| is_question(position)).copied().collect();
-        let mut answers = if questions.is_empty() {
-            Vec::new().into_iter()
-        } else {
-            read_service::lookup(&self.client.shared, self.topic.as_str(), &questions)
-                .await
-                .map_err(failed)?
-                .into_iter()
-        };
-        let incomplete = RequestError::Incomplete { request: "lookup_offsets", missing: "a partition's offset" };
-        let offset = |(partition, position): &(PartitionId, Position)| match position {
-            Position::Offset(offset) => Ok(*offset),
-            _ => answers
-                .next()
-                .filter(|answer| answer.partition == partition.get())
-                .and_then(|answer| Offset::from_wire(answer.offset))
-                .ok_or_else(|| failed(incomplete.clone())),
-        };
-        positions.iter().map(offset).collect()
     }
 
     /// Starts to read a partition, instead of what was read of it before.
@@ -261,7 +224,7 @@ impl Reader {
             return Err(ReadError::NotAssigned { topic: self.topic.clone(), partition });
         };
         let until = assigned.until;
-        let offsets = self.resolve(&[(partition, position.into())]).await?;
+        let offsets = resolve(&self.client, &self.topic, &[(partition, position.into())]).await?;
         for offset in offsets {
             self.start(partition, offset, until);
         }
@@ -275,7 +238,7 @@ impl Reader {
     /// # Errors
     /// When a position cannot be found; the reader then reads what it read before.
     pub async fn assign(&mut self, partitions: &[(PartitionId, Position)]) -> Result<(), ReadError> {
-        let offsets = self.resolve(partitions).await?;
+        let offsets = resolve(&self.client, &self.topic, partitions).await?;
         let before: Vec<_> = self.assigned.keys().copied().collect();
         before.into_iter().for_each(|partition| self.stop(partition));
         for ((partition, _), offset) in partitions.iter().zip(offsets) {
@@ -343,6 +306,54 @@ impl Reader {
             }
         }
         error
+    }
+}
+
+/// The offsets of positions, in their order; asks the server only for those that are none.
+///
+/// Borrows no [`Reader`], whose futures are `Send` only while they hold no shared reference to it.
+async fn resolve(
+    client: &Client,
+    topic: &TopicName,
+    positions: &[(PartitionId, Position)],
+) -> Result<Vec<Offset>, ReadError> {
+    let failed = |source| ReadError::Topic { topic: topic.as_str().to_owned(), source };
+    let is_question = |position: &Position| !matches!(position, Position::Offset(_));
+    let questions: Vec<_> = positions.iter().filter(|(_, position)| is_question(position)).copied().collect();
+    let mut answers = if questions.is_empty() {
+        Vec::new().into_iter()
+    } else {
+        read_service::lookup(&client.shared, topic.as_str(), &questions).await.map_err(failed)?.into_iter()
+    };
+    let incomplete = RequestError::Incomplete { request: "lookup_offsets", missing: "a partition's offset" };
+    let offset = |(partition, position): &(PartitionId, Position)| match position {
+        Position::Offset(offset) => Ok(*offset),
+        _ => answers
+            .next()
+            .filter(|answer| answer.partition == partition.get())
+            .and_then(|answer| Offset::from_wire(answer.offset))
+            .ok_or_else(|| failed(incomplete.clone())),
+    };
+    positions.iter().map(offset).collect()
+}
+
+/// Where to start instead of at an offset after the end, where nothing would be read and nobody would be told.
+async fn beyond_the_end(
+    client: &Client,
+    topic: &TopicName,
+    policy: OutOfRange,
+    partition: PartitionId,
+    offset: Offset,
+    end: Offset,
+) -> Result<Offset, ReadError> {
+    let log_start = resolve(client, topic, &[(partition, Position::Start)]).await?.into_iter().next().unwrap_or(end);
+    match policy {
+        OutOfRange::Earliest => Ok(log_start),
+        OutOfRange::Latest => Ok(end),
+        OutOfRange::Error => {
+            let valid = Some(OffsetRange::new(log_start, end));
+            Err(ReadError::OutOfRange { topic: topic.clone(), partition, offset, valid })
+        }
     }
 }
 
