@@ -19,7 +19,7 @@ use tonic::{Status, Streaming};
 use super::accumulator::{Accumulator, Taken};
 use super::error::ProduceError;
 use super::identity::Identities;
-use super::window::{Trouble, Window, stalled};
+use super::window::{Window, stalled};
 use crate::client::Shared;
 use crate::clock::{self, Instant};
 use crate::connection::StreamSlot;
@@ -141,7 +141,7 @@ impl Sender {
     ) -> Result<Ended, Failure> {
         loop {
             self.settle();
-            if let Some(Trouble::Retry(failure)) = self.window.take_trouble() {
+            if let Some(failure) = self.window.take_trouble() {
                 tracing::debug!(topic = %self.accumulator.topic(), partition = %self.accumulator.partition(), %failure,
                     "a batch was refused and is sent again");
                 self.pause().await;

@@ -79,10 +79,11 @@ struct Entry {
 
 /// Why sending has stopped until nothing is in flight.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Trouble {
-    /// Wait a while and send again.
+enum Trouble {
+    /// Wait a while and send all again.
     Retry(Failure),
-    /// There is a gap in the sequences: take a new epoch and number what is left anew.
+    /// There is a gap in the sequences: take a new epoch and number what is left anew. Until then only what may be stored
+    /// is sent, to learn whether it is.
     Renumber,
 }
 
@@ -166,10 +167,16 @@ impl Window {
 
     /// The next request to send: its correlation and its batch.
     pub(super) fn next_request(&mut self, now: Instant) -> Option<(u64, Bytes)> {
-        if self.trouble.is_some() || self.needs_identity() {
+        if self.needs_identity() {
             return None;
         }
-        let entry = self.entries.iter_mut().find(|entry| matches!(entry.place, Place::Queued))?;
+        let only_uncertain = match self.trouble {
+            None => false,
+            Some(Trouble::Renumber) => true,
+            Some(Trouble::Retry(_)) => return None,
+        };
+        let may_go = |entry: &Entry| matches!(entry.place, Place::Queued) && (entry.may_be_stored || !only_uncertain);
+        let entry = self.entries.iter_mut().find(|entry| may_go(entry))?;
         let correlation = self.next_correlation;
         self.next_correlation += 1;
         entry.place = Place::InFlight { correlation, since: now };
@@ -208,7 +215,7 @@ impl Window {
             // before it was refused for now, sending all again in order is enough.
             entry.may_be_stored = false;
             entry.place = Place::Queued;
-            self.trouble.get_or_insert(Trouble::Renumber);
+            self.note_gap();
             return;
         }
         let unknown = error.outcome() == Outcome::Unknown;
@@ -218,15 +225,14 @@ impl Window {
             entry.may_be_stored |= unknown;
             entry.last_failure = Some(failure.clone());
             entry.place = Place::Queued;
-            self.trouble.get_or_insert(Trouble::Retry(failure));
+            // Goes before a gap: that is still there when all was sent again.
+            self.trouble = Some(Trouble::Retry(failure));
             return;
         }
         entry.may_be_stored |= unknown;
         self.is_fenced |= is_fenced;
         entry.fail(failure);
-        if options.is_idempotent {
-            self.trouble = Some(Trouble::Renumber);
-        }
+        self.note_gap();
     }
 
     /// The stream is gone, and with it the answers to all that was in flight.
@@ -250,30 +256,39 @@ impl Window {
         if matches!(self.trouble, Some(Trouble::Retry(_))) {
             self.trouble = None;
         }
-        if !failure.is_retryable() && self.options.is_idempotent {
-            self.trouble = Some(Trouble::Renumber);
+        if !failure.is_retryable() {
+            self.note_gap();
         }
     }
 
-    /// What has to happen now, once nothing is in flight after a refusal.
-    pub(super) fn take_trouble(&mut self) -> Option<Trouble> {
+    /// The server will never get a batch whose sequence was taken.
+    fn note_gap(&mut self) {
+        if self.options.is_idempotent {
+            self.trouble.get_or_insert(Trouble::Renumber);
+        }
+    }
+
+    /// Ends a stop, once nothing is in flight: numbers anew what is left, or tells for what failure to wait a while.
+    pub(super) fn take_trouble(&mut self) -> Option<Failure> {
         if self.in_flight() > 0 {
+            return None;
+        }
+        // What may be stored keeps its sequence. Sent once more, it is acknowledged or certainly not stored.
+        let is_uncertain = |entry: &Entry| matches!(entry.place, Place::Queued) && entry.may_be_stored;
+        if self.trouble == Some(Trouble::Renumber) && self.entries.iter().any(is_uncertain) {
             return None;
         }
         let trouble = self.trouble.take()?;
         if trouble == Trouble::Renumber {
-            let uncertain =
-                self.entries.iter().find(|entry| matches!(entry.place, Place::Queued) && entry.may_be_stored);
-            // One that may be stored keeps its sequence. Sent once more, it is acknowledged or certainly not stored.
-            if let Some(entry) = uncertain {
-                return entry.last_failure.clone().map(Trouble::Retry);
-            }
             // Somebody has a higher epoch of a fenced id; another id is nobody's.
             let is_fenced = std::mem::take(&mut self.is_fenced);
             self.identity = self.identity.filter(|_| !is_fenced).and_then(Identity::next);
             self.renumber();
         }
-        Some(trouble)
+        match trouble {
+            Trouble::Retry(failure) => Some(failure),
+            Trouble::Renumber => None,
+        }
     }
 
     /// The producer id, once the server gave one.
@@ -328,6 +343,7 @@ impl Window {
     /// Gives up the batches whose delivery timeout is over. What is in flight is answered, or broken, first.
     pub(super) fn expire(&mut self, now: Instant) {
         let after = self.options.delivery_timeout;
+        let mut has_expired = false;
         for entry in &mut self.entries {
             if matches!(entry.place, Place::Queued) && entry.deadline <= now {
                 let error = ProduceError::TimedOut {
@@ -338,10 +354,11 @@ impl Window {
                     outcome: entry.outcome(),
                 };
                 entry.place = Place::Settled(Err(error));
-                if self.options.is_idempotent {
-                    self.trouble = Some(Trouble::Renumber);
-                }
+                has_expired = true;
             }
+        }
+        if has_expired {
+            self.note_gap();
         }
     }
 
@@ -393,3 +410,6 @@ fn restamp(batch: &Bytes, producer: ProducerStamp) -> Result<Bytes, BatchError> 
     builder.set_producer(producer);
     builder.finish()
 }
+
+#[cfg(test)]
+mod tests;
