@@ -20,6 +20,7 @@
 
 mod append;
 mod checkpoint;
+pub mod conformance;
 mod cursor;
 mod error;
 mod file_name;
@@ -38,6 +39,9 @@ mod segment_header;
 mod space;
 mod trim;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;

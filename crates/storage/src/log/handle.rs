@@ -121,7 +121,7 @@ impl Log {
     }
 
     /// Drops all entries from `index` on; their offsets are free again. Durable when it returns, and so is everything
-    /// that is left. Callbacks of dropped entries are still called, in order.
+    /// that is left; if there is nothing to drop, nothing is done. Callbacks of dropped entries are still called, in order.
     ///
     /// # Errors
     /// When entries at or after `index` were purged, or the disk fails. Without space, nothing has changed.

@@ -92,7 +92,8 @@ impl Inner {
         if let Some(purged) = view.purged.filter(|purged| from <= purged.index && from < below) {
             return Err(ReadError::IndexPurged { index: from, purged });
         }
-        let Some(place) = view.holder_of_index(from) else { return Ok(entries) };
+        // A log may begin anywhere: what lies before its first entry is nothing, not an error.
+        let place = view.holder_of_index(from).unwrap_or(0);
         let mut next = from;
         for segment in view.from(place) {
             let mut cursor = cursor_to_index(segment, next)?;

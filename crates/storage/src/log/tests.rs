@@ -1,0 +1,23 @@
+//! Tests of the whole log; those of its parts stand beside them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::conformance;
+use crate::disk::Disk;
+use crate::disk::os::OsDisk;
+use crate::disk::sim::SimDisk;
+
+#[test]
+fn the_log_keeps_its_promises_on_the_operating_systems_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
+    conformance::check(&disk, dir.path());
+}
+
+#[test]
+fn the_log_keeps_its_promises_on_the_simulated_disk() {
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    disk.create_dir_all(Path::new("/data")).unwrap();
+    conformance::check(&disk, Path::new("/data"));
+}
