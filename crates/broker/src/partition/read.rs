@@ -1,0 +1,201 @@
+//! Reading a partition: what is committed, in order, without gaps (P3), and no copy of it.
+//!
+//! Never: reads at or above the high watermark, or lets an async thread wait for the disk where that can be known
+//! beforehand: a range that is not in memory is read into it on a blocking thread first, by a few at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use highwater_storage::Log;
+use highwater_types::{Offset, OffsetRange, Timestamp};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::error::ReadError;
+use crate::raft::Leadership;
+
+/// What to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadFrom {
+    /// The first offset wanted. The batch that holds it is given whole, so it may begin earlier.
+    pub from: Offset,
+    /// The most bytes; one larger batch is given whole.
+    pub bytes_max: usize,
+    /// Wait until there are so many bytes, or `wait` is over. Cut to `bytes_max`.
+    pub bytes_min: usize,
+    /// How long to wait for `bytes_min`.
+    pub wait: Duration,
+    /// Stop before this offset, and do not wait when it is reached.
+    pub until: Option<Offset>,
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadResult {
+    /// Whole batches in order, slices of the log.
+    pub batches: Vec<Bytes>,
+    /// How many bytes they have.
+    pub bytes: usize,
+    /// Where to go on reading.
+    pub next_offset: Offset,
+    /// The first offset still kept.
+    pub log_start: Offset,
+    /// The first offset that is not committed.
+    pub high_watermark: Offset,
+}
+
+/// A place in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// This offset.
+    Offset(Offset),
+    /// The first record that is not older.
+    Timestamp(Timestamp),
+    /// The first record still kept.
+    Start,
+    /// After the last committed record.
+    End,
+}
+
+/// The offset of a [`Position`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolvedOffset {
+    /// The offset. For a timestamp later than every record: the end.
+    pub offset: Offset,
+    /// The timestamp of the record there, when it was looked for by timestamp and found.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// How many reads of a node may wait for the disk at a time. Clones share one limit.
+#[derive(Clone, Debug)]
+pub struct ColdReads(Arc<Semaphore>);
+
+impl ColdReads {
+    /// At most `at_a_time`, and at least one.
+    #[must_use]
+    pub fn new(at_a_time: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_a_time.max(1))))
+    }
+
+    /// Runs what may wait for the disk on a blocking thread, in its turn.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReadError> {
+        let permit = Arc::clone(&self.0).acquire_owned().await.map_err(|_| ReadError::Stopped)?;
+        let work = move || {
+            let result = work();
+            drop(permit);
+            result
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| ReadError::Stopped)
+    }
+}
+
+/// The reading side of a partition.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    pub(super) log: Log,
+    pub(super) committed: watch::Receiver<Offset>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) cold: ColdReads,
+    pub(super) stop: CancellationToken,
+}
+
+impl Reader {
+    pub(super) async fn read(&self, request: ReadFrom) -> Result<ReadResult, ReadError> {
+        let mut result = self.read_now(&request).await?;
+        if is_enough(&request, &result) || request.wait.is_zero() {
+            return Ok(result);
+        }
+        let mut committed = self.committed.clone();
+        let mut leadership = self.leadership.clone();
+        let deadline = tokio::time::sleep(request.wait);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                moved = committed.wait_for(|committed| *committed > result.high_watermark) => {
+                    moved.map_err(|_| ReadError::Stopped)?;
+                }
+                // The next read says who leads instead.
+                _ = leadership.wait_for(|leadership| !leadership.serves_writes) => {}
+                () = self.stop.cancelled() => return Err(ReadError::Stopped),
+                () = &mut deadline => return Ok(result),
+            }
+            result = self.read_now(&request).await?;
+            if is_enough(&request, &result) {
+                return Ok(result);
+            }
+        }
+    }
+
+    async fn read_now(&self, request: &ReadFrom) -> Result<ReadResult, ReadError> {
+        let high_watermark = self.high_watermark()?;
+        let state = self.log.state();
+        let (from, log_start) = (request.from, state.log_start);
+        let valid = OffsetRange::new(log_start, high_watermark);
+        // Records at and beyond the high watermark may be committed in a moment: a reader there waits.
+        if from < log_start || from > state.log_end.max(high_watermark) {
+            return Err(ReadError::OffsetOutOfRange { offset: from, valid });
+        }
+        let below = request.until.unwrap_or(Offset::MAX).min(high_watermark);
+        let nothing = ReadResult { next_offset: from, log_start, high_watermark, ..ReadResult::default() };
+        if from >= below {
+            return Ok(nothing);
+        }
+        if self.log.is_cold(from) {
+            let (log, bytes) = (self.log.clone(), request.bytes_max);
+            self.cold.run(move || log.populate(from, bytes)).await?;
+        }
+        let slices = self.log.read_batches(from, below, request.bytes_max).map_err(|error| read_error(error, valid))?;
+        Ok(ReadResult { batches: slices.batches, bytes: slices.bytes, next_offset: slices.next_offset, ..nothing })
+    }
+
+    pub(super) async fn resolve(&self, position: Position) -> Result<ResolvedOffset, ReadError> {
+        let high_watermark = self.high_watermark()?;
+        let log_start = self.log.state().log_start;
+        let valid = OffsetRange::new(log_start, high_watermark);
+        let at = |offset| ResolvedOffset { offset, timestamp: None };
+        match position {
+            Position::Start => Ok(at(log_start)),
+            Position::End => Ok(at(high_watermark)),
+            Position::Offset(offset) if valid.contains(offset) || offset == valid.end => Ok(at(offset)),
+            Position::Offset(offset) => Err(ReadError::OffsetOutOfRange { offset, valid }),
+            Position::Timestamp(wanted) => {
+                let log = self.log.clone();
+                // Its batch may have to be read and decompressed.
+                let found = self.cold.run(move || log.find_timestamp(wanted, high_watermark)).await?;
+                Ok(match found.map_err(|error| read_error(error, valid))? {
+                    Some((offset, timestamp)) => ResolvedOffset { offset, timestamp: Some(timestamp) },
+                    None => at(high_watermark),
+                })
+            }
+        }
+    }
+
+    /// The first offset that is not committed, from a replica that knows it.
+    fn high_watermark(&self) -> Result<Offset, ReadError> {
+        let led = *self.leadership.borrow();
+        if !led.serves_writes {
+            return Err(ReadError::NotLeader { leader: led.leader.filter(|_| !led.is_leader) });
+        }
+        Ok(*self.committed.borrow())
+    }
+}
+
+/// Whether there is no point in waiting for more.
+fn is_enough(request: &ReadFrom, result: &ReadResult) -> bool {
+    let bytes_min = request.bytes_min.clamp(1, request.bytes_max.max(1));
+    result.bytes >= bytes_min
+        // There is more, but it does not fit.
+        || result.next_offset < result.high_watermark
+        || request.until.is_some_and(|until| result.next_offset >= until)
+}
+
+fn read_error(error: highwater_storage::ReadError, valid: OffsetRange) -> ReadError {
+    match error {
+        // Trimmed away between the check and the read.
+        highwater_storage::ReadError::OffsetOutOfRange { offset, valid: now } => {
+            ReadError::OffsetOutOfRange { offset, valid: OffsetRange::new(now.start, valid.end) }
+        }
+        other => ReadError::Storage(other),
+    }
+}

@@ -1,0 +1,31 @@
+//! One replica of a Raft group, for partitions and for the metadata of the cluster alike.
+//!
+//! Owns: everything that is openraft. No type of that crate leaves this folder.
+//! Never: knows what an entry means; that is the [`GroupState`]'s.
+//!
+//! ```text
+//!   propose ──► replica ──► openraft core ──► log_store ──► storage::Log ──► flush round
+//!                  ▲              │  commit                                      │
+//!                  └── answer ── state_machine ◄──── entries from the log ◄──────┘
+//!                                  └► watermarks: applied, committed; leadership beside them
+//! ```
+
+mod checkpoint;
+mod codec;
+mod log_store;
+mod network;
+mod replica;
+mod state_machine;
+mod supervisor;
+#[cfg(test)]
+pub(crate) mod tests;
+mod ticket;
+mod types;
+
+pub use checkpoint::CheckpointError;
+pub use codec::DecodeError;
+pub use replica::{Replica, ReplicaError, ReplicaSpec};
+pub use state_machine::{ApplyError, GroupState, RestoreError};
+pub use supervisor::{Leadership, ReplicaFailure};
+pub use ticket::{Committed, Proposal, ProposeError, ProposeTicket};
+pub use types::Appended;

@@ -1,0 +1,381 @@
+//! A replica: the handle through which a partition, or the controller, uses its Raft group.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use highwater_storage::{Boundary, EntryKind, Log, LogError, LogKey, VoteFile};
+use highwater_types::{EntryId, NodeId, Offset};
+use openraft::impls::OneshotResponder;
+use openraft::{Config, SnapshotPolicy};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::checkpoint::{self, CheckpointError};
+use super::log_store::{Installed, LogStore};
+use super::network::NoPeers;
+use super::state_machine::{GroupState, Marks, StateMachine};
+use super::supervisor::{Leadership, ReplicaFailure, Supervisor};
+use super::ticket::{Committed, Proposal, ProposeError, ProposeTicket};
+use super::types::{Command, Proposed, Raft, log_id, raft_node};
+use crate::clock::Clock;
+
+/// Milliseconds between heartbeats, and the range from which an election time-out is drawn: failover takes the longest
+/// of them and one more.
+const HEARTBEAT_MS: u64 = 250;
+const ELECTION_MS_MIN: u64 = 500;
+const ELECTION_MS_MAX: u64 = 1_000;
+
+/// How long a trim waits for the log to be cut.
+const TRIM_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a replica is made of.
+pub struct ReplicaSpec<S> {
+    /// What the group is called in messages.
+    pub group: String,
+    /// The key of its log, under which its vote is kept too.
+    pub key: LogKey,
+    /// Its log. From here on the replica alone writes to it, and closes it.
+    pub log: Log,
+    /// Where votes are kept.
+    pub votes: Arc<VoteFile>,
+    /// This node.
+    pub node: NodeId,
+    /// The time that appends are given.
+    pub clock: Clock,
+    /// The state that the entries add up to, as it is before the first of them.
+    pub state: S,
+}
+
+/// A handle on a replica. Clones are the same replica, which runs until [`Replica::shutdown`].
+#[derive(Clone)]
+pub struct Replica(Arc<Inner>);
+
+struct Inner {
+    group: String,
+    node: NodeId,
+    raft: Raft,
+    log: Log,
+    clock: Clock,
+    leadership: watch::Receiver<Leadership>,
+    committed: watch::Receiver<Offset>,
+    failure: watch::Receiver<Option<ReplicaFailure>>,
+    stop: CancellationToken,
+}
+
+/// Why a replica did not start or an operation on it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// Its checkpoint cannot be read, does not fit its log, or was not written.
+    #[error("group {group}: {reason}")]
+    Checkpoint {
+        /// The group.
+        group: String,
+        /// Why.
+        #[source]
+        reason: CheckpointError,
+    },
+    /// Its log failed.
+    #[error("group {group}: its log failed")]
+    Log {
+        /// The group.
+        group: String,
+        /// Why.
+        #[source]
+        reason: LogError,
+    },
+    /// openraft refused to start, or stopped.
+    #[error("group {group}: {reason}")]
+    Raft {
+        /// The group.
+        group: String,
+        /// openraft's word.
+        reason: String,
+    },
+    /// It has members already, or this node is not among those given.
+    #[error("group {group} cannot be initialized: {reason}")]
+    Initialize {
+        /// The group.
+        group: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The log was not cut at the boundary in time.
+    #[error("group {group}: the log was not trimmed to entry {boundary} within {} s", TRIM_PATIENCE.as_secs())]
+    NotTrimmed {
+        /// The group.
+        group: String,
+        /// The boundary.
+        boundary: EntryId,
+    },
+}
+
+impl Replica {
+    /// Starts a replica on its log and checkpoint. A group without members waits for [`Replica::initialize`]; a group
+    /// with this node as its only voter elects it at once.
+    ///
+    /// # Errors
+    /// When the checkpoint does not fit the log (the file is named), or openraft refuses what it finds.
+    pub async fn open<S: GroupState>(spec: ReplicaSpec<S>) -> Result<Self, ReplicaError> {
+        let ReplicaSpec { group, key, log, votes, node, clock, state } = spec;
+        let at = {
+            let log = log.clone();
+            tokio::task::spawn_blocking(move || checkpoint::load(&log))
+                .await
+                .unwrap_or(Err(CheckpointError::Interrupted))
+        };
+        let failed = |reason| ReplicaError::Checkpoint { group: group.clone(), reason };
+        let at = at.map_err(failed)?;
+        let (applied_marks, applied) = watch::channel(at.applied);
+        let (committed_marks, committed) = watch::channel(at.next_offset);
+        let marks = Marks { applied: applied_marks, committed: committed_marks };
+        let installed = Installed::default();
+        let machine = StateMachine::new(log.clone(), Box::new(state), at, marks, installed.clone()).map_err(failed)?;
+        let store = LogStore::new(key, log.clone(), votes, clock.clone(), installed);
+        let raft_failed = |reason: String| ReplicaError::Raft { group: group.clone(), reason };
+        let config = config(&group).validate().map_err(|error| raft_failed(error.to_string()))?;
+        let raft = Raft::new(raft_node(node), Arc::new(config), NoPeers, store, machine)
+            .await
+            .map_err(|fatal| raft_failed(fatal.to_string()))?;
+        let replica = Self::start(group, node, raft, log, clock, applied, committed);
+        replica.elect_if_alone().await?;
+        Ok(replica)
+    }
+
+    fn start(
+        group: String,
+        node: NodeId,
+        raft: Raft,
+        log: Log,
+        clock: Clock,
+        applied: watch::Receiver<Option<EntryId>>,
+        committed: watch::Receiver<Offset>,
+    ) -> Self {
+        let (leadership_marks, leadership) = watch::channel(Leadership::default());
+        let (failure_marks, failure) = watch::channel(None);
+        let stop = CancellationToken::new();
+        let supervisor = Supervisor {
+            group: group.clone(),
+            raft: raft.clone(),
+            log: log.clone(),
+            applied,
+            leadership: leadership_marks,
+            failure: failure_marks,
+            stop: stop.clone(),
+        };
+        tokio::spawn(supervisor.run());
+        Self(Arc::new(Inner { group, node, raft, log, clock, leadership, committed, failure, stop }))
+    }
+
+    /// Nobody else could win, so there is nothing to wait for.
+    async fn elect_if_alone(&self) -> Result<(), ReplicaError> {
+        let voters: BTreeSet<u64> = self.0.raft.voter_ids().collect();
+        if voters.into_iter().eq([raft_node(self.0.node)]) {
+            self.0.raft.trigger().elect(false).await.map_err(|fatal| self.raft_error(&fatal))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a group its first members; this node must be one of them. Once in the life of a group.
+    ///
+    /// # Errors
+    /// When the group has members or entries already.
+    pub async fn initialize(&self, voters: &[NodeId]) -> Result<(), ReplicaError> {
+        let voters: BTreeSet<u64> = voters.iter().copied().map(raft_node).collect();
+        self.0
+            .raft
+            .initialize(voters)
+            .await
+            .map_err(|error| ReplicaError::Initialize { group: self.0.group.clone(), reason: error.to_string() })
+    }
+
+    /// Whether the group has members, that is, was initialized or has heard from a leader.
+    pub async fn is_initialized(&self) -> Result<bool, ReplicaError> {
+        self.0.raft.is_initialized().await.map_err(|fatal| self.raft_error(&fatal))
+    }
+
+    /// Proposes one entry and waits until it is committed and applied here. Sent when first polled; to keep many in
+    /// flight in a known order, use [`Replica::submit`] from one task.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]; only `OutcomeUnknown` leaves the outcome open.
+    pub async fn propose(&self, kind: EntryKind, payload: Bytes) -> Result<Committed, ProposeError> {
+        self.submit(Proposal { kind, payload, term: None, on_append: None }).await.await
+    }
+
+    /// Sends a proposal on its way. Those of one task are appended in the order of their calls; those that arrive
+    /// together are appended with one write. Waits only when the group's inbox is full.
+    pub async fn submit(&self, proposal: Proposal) -> ProposeTicket {
+        let Proposal { kind, payload, term, on_append } = proposal;
+        let (responder, answer) = OneshotResponder::new_pair();
+        let command = Command::Proposed(Proposed { kind, payload, on_append });
+        let mut request = self.0.raft.write(command).responder(responder);
+        if let Some(term) = term {
+            request = request.with_leader(term.get());
+        }
+        match request.await {
+            Ok(()) => ProposeTicket::waiting(answer),
+            Err(_) => ProposeTicket::refused(ProposeError::Stopped),
+        }
+    }
+
+    /// Who leads, now and from now on.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.0.leadership.clone()
+    }
+
+    /// The first offset that is not committed and applied here (the high watermark), now and from now on.
+    #[must_use]
+    pub fn committed(&self) -> watch::Receiver<Offset> {
+        self.0.committed.clone()
+    }
+
+    /// Waits until this replica leads and serves writes.
+    ///
+    /// # Errors
+    /// When the replica failed or was shut down.
+    pub async fn wait_until_serving(&self) -> Result<(), ReplicaError> {
+        let served = self.leadership().wait_for(|leadership| leadership.serves_writes).await.map(|_| ());
+        served.map_err(|_| ReplicaError::Raft { group: self.0.group.clone(), reason: "it has stopped".to_owned() })
+    }
+
+    /// Resolves when the replica stops by itself; never after a shutdown. The node cannot go on then.
+    pub async fn failed(&self) -> ReplicaFailure {
+        let mut failure = self.0.failure.clone();
+        loop {
+            if let Some(failure) = &*failure.borrow_and_update() {
+                return failure.clone();
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Lets go of everything up to `boundary`: it becomes the group's snapshot, then the log is cut there. A boundary
+    /// that is not newer than the last, or not applied yet, is left alone.
+    ///
+    /// # Errors
+    /// When the boundary could not be made durable, or the log was not cut in time.
+    pub async fn trim(&self, boundary: Boundary) -> Result<(), ReplicaError> {
+        let id = boundary.id;
+        let set = self.0.raft.with_state_machine(move |machine| {
+            let written = machine.set_boundary(boundary);
+            Box::pin(async move {
+                match written {
+                    Some(written) => written.await.map(|()| true),
+                    None => Ok(false),
+                }
+            })
+        });
+        let is_set =
+            set.await.map_err(|fatal| self.raft_error(&fatal))?.map_err(|reason| self.checkpoint_error(reason))?;
+        if !is_set {
+            return Ok(());
+        }
+        self.0.raft.trigger().snapshot().await.map_err(|fatal| self.raft_error(&fatal))?;
+        let is_trimmed = self
+            .0
+            .raft
+            .wait(Some(TRIM_PATIENCE))
+            .metrics(|metrics| metrics.purged >= Some(log_id(id)), "the log is cut at the retention boundary")
+            .await;
+        is_trimmed.map(|_| ()).map_err(|_| ReplicaError::NotTrimmed { group: self.0.group.clone(), boundary: id })
+    }
+
+    /// What is to be done now and then: seal what is old, prepare what comes next, and write a checkpoint when there
+    /// is something new in it.
+    ///
+    /// # Errors
+    /// When the log or the checkpoint could not be written.
+    pub async fn maintain(&self) -> Result<(), ReplicaError> {
+        let (log, now) = (self.0.log.clone(), self.0.clock.now());
+        self.on_log(move || log.maintain(now)).await?;
+        self.checkpoint().await
+    }
+
+    /// Stops the replica: no more proposals, a last checkpoint, the log closed. Others' handles find it stopped.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        if self.0.log.poisoned().is_none()
+            && let Err(error) = self.checkpoint().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "no last checkpoint; the next start applies more");
+        }
+        if let Err(error) = self.0.raft.shutdown().await {
+            tracing::error!(group = self.0.group, %error, "the replica's core did not end well");
+        }
+        let log = self.0.log.clone();
+        if let Err(error) = self.on_log(move || log.close()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the log was not closed");
+        }
+    }
+
+    async fn checkpoint(&self) -> Result<(), ReplicaError> {
+        let written = self.0.raft.with_state_machine(move |machine| {
+            let is_due = machine.has_news();
+            let written = is_due.then(|| machine.checkpoint());
+            Box::pin(async move { written })
+        });
+        let written = written.await.map_err(|fatal| self.raft_error(&fatal))?;
+        match written {
+            Some(written) => written.await.map_err(|reason| self.checkpoint_error(reason)),
+            None => Ok(()),
+        }
+    }
+
+    async fn on_log(&self, work: impl FnOnce() -> Result<(), LogError> + Send + 'static) -> Result<(), ReplicaError> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done.map_err(|reason| ReplicaError::Log { group: self.0.group.clone(), reason }),
+            Err(error) => Err(ReplicaError::Raft { group: self.0.group.clone(), reason: error.to_string() }),
+        }
+    }
+
+    fn raft_error(&self, fatal: &impl std::fmt::Display) -> ReplicaError {
+        ReplicaError::Raft { group: self.0.group.clone(), reason: fatal.to_string() }
+    }
+
+    fn checkpoint_error(&self, reason: CheckpointError) -> ReplicaError {
+        ReplicaError::Checkpoint { group: self.0.group.clone(), reason }
+    }
+}
+
+#[cfg(test)]
+impl Replica {
+    /// Ends the replica's tasks and nothing else, as a crash would.
+    pub(crate) async fn stop_abruptly(&self) {
+        self.0.stop.cancel();
+        self.0.raft.shutdown().await.unwrap();
+    }
+
+    /// What a replica that is far behind would be sent.
+    pub(crate) async fn snapshot(&self) -> Option<super::types::Snapshot> {
+        self.0.raft.get_snapshot().await.unwrap()
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("group", &self.0.group).field("node", &self.0.node).finish_non_exhaustive()
+    }
+}
+
+fn config(group: &str) -> Config {
+    Config {
+        cluster_name: group.to_owned(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MS_MIN,
+        election_timeout_max: ELECTION_MS_MAX,
+        // Retention decides what is let go, through `trim`; then all of it at once.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 0,
+        enable_pre_vote: Some(true),
+        // A replica that lost an unacknowledged tail is repaired by its leader, not given up.
+        allow_log_reversion: Some(true),
+        // A leader that was away leads again only in a new term: one epoch never spans a restart.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+}
