@@ -23,11 +23,13 @@ use std::sync::{Arc, Mutex};
 
 use thiserror::Error;
 
+use crate::background::Background;
 use crate::disk::{DirEntry, Disk, DiskLock, DiskSpace};
 use crate::error::{FileError, FileStep};
 use crate::flush::{Flusher, SyncFilesystem};
 use crate::identity::{Identity, SetIdentityError};
 use crate::locks::lock;
+use crate::log::{Log, LogOptions, OpenLogError, RecoveryReport};
 use crate::log_key::LogKey;
 use crate::poison::Poison;
 use crate::sealed_file::{self, FileKind};
@@ -55,7 +57,8 @@ pub struct DataDirOptions {
     pub may_create: bool,
     /// Whether a flush round may sync the whole filesystem.
     pub sync_filesystem: SyncFilesystem,
-    /// Whether the flusher gets its thread. Without it somebody must call [`Flusher::run_round`]: a simulation.
+    /// Whether the flusher and the background get their threads. Without them somebody must call
+    /// [`Flusher::run_round`] and [`Background::run_pending`]: a simulation.
     pub starts_flusher: bool,
 }
 
@@ -90,8 +93,8 @@ pub enum OpenError {
     /// A file cannot be read or written, is damaged, or is newer.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The operating system gave no thread for the flusher.
-    #[error("cannot start the flusher's thread: {0}")]
+    /// The operating system gave no thread for the flusher or the background.
+    #[error("cannot start a thread of the data directory: {0}")]
     NoThread(#[source] std::io::Error),
 }
 
@@ -110,6 +113,7 @@ pub struct DataDir {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     flusher: Arc<Flusher>,
+    background: Arc<Background>,
     votes: Arc<VoteFile>,
     identity: Mutex<Option<Identity>>,
     report: DataDirReport,
@@ -141,6 +145,7 @@ impl DataDir {
             disk,
             path: path.to_owned(),
             flusher,
+            background: Arc::new(Background::new()),
             votes: Arc::new(votes),
             identity: Mutex::new(identity),
             report: DataDirReport::default(),
@@ -158,6 +163,7 @@ impl DataDir {
         }
         if options.starts_flusher {
             data_dir.flusher.start_thread().map_err(OpenError::NoThread)?;
+            data_dir.background.start_thread().map_err(OpenError::NoThread)?;
         }
         Ok(data_dir)
     }
@@ -214,6 +220,24 @@ impl DataDir {
     #[must_use]
     pub fn votes(&self) -> &Arc<VoteFile> {
         &self.votes
+    }
+
+    /// What works ahead of the appends of its logs.
+    #[must_use]
+    pub fn background(&self) -> &Arc<Background> {
+        &self.background
+    }
+
+    /// Opens a log, making an empty one where there is none. Open it once, and clone the handle.
+    ///
+    /// # Errors
+    /// When something of it is damaged, missing or newer, or the disk fails.
+    ///
+    /// # Panics
+    /// When the identity was not set: the next start would refuse a directory that has logs but is nobody's.
+    pub fn open_log(&self, key: LogKey, options: LogOptions) -> Result<(Log, RecoveryReport), OpenLogError> {
+        assert!(self.identity().is_some(), "the identity of a data directory must be set before its first log is made");
+        Log::open(&self.disk, &self.log_path(key), key, options, &self.flusher, &self.background)
     }
 
     /// The folder of a log, whether it is there or not.
@@ -295,6 +319,16 @@ impl DataDir {
         let logs = self.path.join(LOGS);
         let foreign = |entry: &DirEntry| log_key(entry).is_none().then(|| logs.join(&entry.name));
         Ok(self.log_entries()?.iter().filter_map(foreign).collect())
+    }
+}
+
+impl Drop for DataDir {
+    /// Ends the background work and runs a last round. Both also free logs that nobody has any more but a queue, and
+    /// with them the lock.
+    fn drop(&mut self) {
+        self.background.stop();
+        self.background.run_pending();
+        self.flusher.run_round();
     }
 }
 

@@ -5,11 +5,12 @@
 use std::io::{IoSlice, Read};
 use std::process::{Command, Stdio};
 
-use highwater_types::{ClusterId, NodeId, NodeUuid};
+use highwater_types::{ClusterId, EntryId, LogIndex, NodeId, NodeUuid, Term, Timestamp};
 
 use super::*;
 use crate::disk::os::OsDisk;
 use crate::disk::sim::{CrashMode, SimDisk};
+use crate::entry::{EntryKind, NewEntry};
 use crate::error::Damage;
 
 const DIR: &str = "/data/highwater";
@@ -275,4 +276,34 @@ fn every_interrupted_start_and_deletion_is_finished_by_the_next() {
             }
         }
     }
+}
+
+fn blank(index: u64) -> NewEntry {
+    NewEntry {
+        id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
+        kind: EntryKind::Blank,
+        payload: bytes::Bytes::new(),
+        expected_base_offset: None,
+    }
+}
+
+#[test]
+fn a_log_that_nobody_holds_any_more_is_flushed_and_lets_go_of_the_lock() {
+    let disk = SimDisk::new(1);
+    let data_dir = open(&disk).unwrap();
+    data_dir.set_identity(identity(1)).unwrap();
+    let (log, report) = data_dir.open_log(key(1), LogOptions::default()).unwrap();
+    assert!(report.is_new);
+    log.append(&[blank(1)], Timestamp::from_ms(1), None).unwrap();
+    drop((log, data_dir));
+    let data_dir = open(&disk).unwrap();
+    let (log, _) = data_dir.open_log(key(1), LogOptions::default()).unwrap();
+    assert_eq!(log.state().last.unwrap().index.get(), 1);
+    assert_eq!(data_dir.logs().unwrap(), [key(1)]);
+}
+
+#[test]
+#[should_panic(expected = "the identity of a data directory must be set")]
+fn a_log_of_nobody_is_our_own_mistake() {
+    drop(open(&SimDisk::new(1)).unwrap().open_log(key(1), LogOptions::default()));
 }
