@@ -28,6 +28,7 @@ pub use log_key::{LogKey, NotALogKey};
 mod background;
 mod entry;
 pub mod frame;
+pub mod inspect;
 pub mod log;
 
 pub use background::{Background, BackgroundTask};

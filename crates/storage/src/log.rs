@@ -33,7 +33,7 @@ mod read;
 mod recovery;
 mod retention;
 mod roll;
-mod scan;
+pub(crate) mod scan;
 mod segment;
 mod segment_header;
 mod space;

@@ -25,8 +25,15 @@ use crate::frame::{self, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameError, FrameHeade
 /// How much is read at a time.
 const WINDOW_BYTES: usize = 1024 * 1024;
 
+/// What a window has read.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
 /// A file, read piece by piece into memory of bounded size.
-pub(super) struct Window<'file> {
+pub(crate) struct Window<'file> {
     file: &'file dyn DiskFile,
     path: &'file Path,
     size: u64,
@@ -35,17 +42,31 @@ pub(super) struct Window<'file> {
 }
 
 impl<'file> Window<'file> {
-    pub(super) fn new(file: &'file dyn DiskFile, path: &'file Path) -> Result<Self, FileError> {
-        let size = file.size().map_err(FileError::io(FileStep::Read, path))?;
-        Ok(Self { file, path, size, start: 0, bytes: Vec::new() })
+    pub(crate) fn new(file: &'file dyn DiskFile, path: &'file Path) -> Result<Self, FileError> {
+        Self::resume(file, path, Seen::default())
     }
 
-    pub(super) const fn size(&self) -> u64 {
+    /// Goes on with what an earlier window on the same file has read.
+    pub(crate) fn resume(file: &'file dyn DiskFile, path: &'file Path, seen: Seen) -> Result<Self, FileError> {
+        let size = file.size().map_err(FileError::io(FileStep::Read, path))?;
+        Ok(Self { file, path, size, start: seen.start, bytes: seen.bytes })
+    }
+
+    pub(crate) fn into_seen(self) -> Seen {
+        Seen { start: self.start, bytes: self.bytes }
+    }
+
+    /// Reads again what was read: somebody may have written meanwhile.
+    pub(crate) fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
+    pub(crate) const fn size(&self) -> u64 {
         self.size
     }
 
     /// The `length` bytes from `position` on; fewer at the end of the file.
-    pub(super) fn get(&mut self, position: u64, length: usize) -> Result<&[u8], FileError> {
+    pub(crate) fn get(&mut self, position: u64, length: usize) -> Result<&[u8], FileError> {
         let left = usize::try_from(self.size.saturating_sub(position)).unwrap_or(usize::MAX);
         let length = length.min(left);
         let is_inside = position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
@@ -63,10 +84,10 @@ impl<'file> Window<'file> {
 }
 
 /// The header of a segment, with its length and the checksum that its frames start from.
-pub(super) type FoundHeader = (SegmentHeader, u64, u32);
+pub(crate) type FoundHeader = (SegmentHeader, u64, u32);
 
 /// Reads the header of a segment.
-pub(super) fn read_header(window: &mut Window<'_>) -> Result<Result<FoundHeader, SegmentHeaderError>, FileError> {
+pub(crate) fn read_header(window: &mut Window<'_>) -> Result<Result<FoundHeader, SegmentHeaderError>, FileError> {
     let length = match SegmentHeader::header_bytes(window.get(0, SEGMENT_HEADER_BYTES_MIN)?) {
         Ok(length) => length,
         Err(error) => return Ok(Err(error)),
