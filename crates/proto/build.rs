@@ -1,5 +1,7 @@
 //! Generates the gRPC code. protox reads the `.proto` files, so nobody has to install `protoc`.
 
+#![allow(clippy::disallowed_methods, reason = "a build script writes what it makes")]
+
 use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
