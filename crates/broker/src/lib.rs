@@ -8,6 +8,13 @@
 pub mod admission;
 pub mod clock;
 pub mod config;
+pub mod controller;
+pub mod disk_gate;
 pub mod front;
+pub mod node;
+pub mod partition;
+pub mod raft;
+pub mod router;
+pub mod server;
 pub mod shutdown;
 pub mod usage;

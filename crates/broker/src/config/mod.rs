@@ -49,8 +49,8 @@ pub struct Config {
 pub struct DataConfig {
     /// The data directory.
     pub dir: PathBuf,
-    /// Below so many free bytes records are refused.
-    pub free_bytes_min: u64,
+    /// Below so many free bytes records are refused; `None`: a share of the filesystem.
+    pub free_bytes_min: Option<u64>,
 }
 
 /// The node as others see it.

@@ -64,8 +64,8 @@ options! {
         /// The data directory: the logs, and who this node is. Made when it is missing. One process at a time.
         dir: PathBuf = "\"highwater-data\"";
         /// Records are refused with DISK_FULL while the disk has fewer free bytes than this. Reading and deleting go on.
-        /// At least 16MiB.
-        free_bytes_min: ByteSize = "\"1GiB\"";
+        /// "auto": 5% of the filesystem, and at least 1GiB. From 16MiB.
+        free_bytes_min: Auto<ByteSize> = "\"auto\"";
     }
     node: Node {
         /// Where clients are told to reach this node, as HOST:PORT. "auto": what `grpc.listen` says.

@@ -53,7 +53,10 @@ struct Check {
 
 impl Check {
     fn data(&self, raw: raw::Data) -> Result<DataConfig, ConfigError> {
-        let free = self.size("data.free_bytes_min", raw.free_bytes_min, 16 * MIB..=1 << 50)?;
+        let free = match raw.free_bytes_min {
+            Auto::Auto => None,
+            Auto::Value(size) => Some(self.size("data.free_bytes_min", size, 16 * MIB..=1 << 50)?),
+        };
         Ok(DataConfig { dir: raw.dir, free_bytes_min: free })
     }
 

@@ -8,6 +8,11 @@ use highwater_types::batch::BatchError;
 use highwater_types::{ErrorCode, NodeId, OffsetRange, Sequence, TopicNameError};
 
 use crate::admission::AdmissionError;
+use crate::controller::ControllerError;
+use crate::disk_gate::BelowFloor;
+use crate::partition::{AppendError, ReadError, SequenceError};
+use crate::router::RouteError;
+use crate::usage::UsageError;
 
 /// Why a request failed, in the terms that all fronts share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,5 +75,61 @@ impl From<AdmissionError> for Failure {
             AdmissionError::Closed => ErrorCode::ShuttingDown,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<RouteError> for Failure {
+    fn from(error: RouteError) -> Self {
+        let leader = match &error {
+            RouteError::Elsewhere { instead, .. } => Some(*instead),
+            RouteError::UnknownTopic { .. } | RouteError::UnknownPartition { .. } | RouteError::NotOpen { .. } => None,
+        };
+        Self { leader, ..Self::new(error.code(), error.to_string()) }
+    }
+}
+
+impl From<BelowFloor> for Failure {
+    fn from(error: BelowFloor) -> Self {
+        Self::new(ErrorCode::DiskFull, error.to_string())
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        let failure = Self::new(error.code(), error.to_string());
+        match error {
+            AppendError::NotLeader { leader } => Self { leader, ..failure },
+            AppendError::Sequence(SequenceError::OutOfOrder { expected, .. }) => {
+                Self { expected_sequence: Some(expected), ..failure }
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let failure = Self::new(error.code(), error.to_string());
+        match error {
+            ReadError::NotLeader { leader } => Self { leader, ..failure },
+            ReadError::OffsetOutOfRange { valid, .. } => failure.with_valid(valid),
+            _ => failure,
+        }
+    }
+}
+
+impl From<ControllerError> for Failure {
+    fn from(error: ControllerError) -> Self {
+        let failure = Self::new(error.code(), error.to_string());
+        match error {
+            ControllerError::NotController { leader } => Self { leader, ..failure },
+            _ => failure,
+        }
+    }
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        Self::new(ErrorCode::Internal, error.to_string())
     }
 }

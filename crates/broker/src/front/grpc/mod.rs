@@ -1,4 +1,19 @@
-//! The gRPC front, `highwater.v1`: one file per API.
+//! The gRPC front, `highwater.v1`: one file per API, and the listener that serves them.
 
+mod admin;
+mod connection;
+mod context;
+mod convert;
 mod error;
+mod listener;
+mod produce;
+mod read;
+mod service;
 mod wire;
+
+pub(crate) use context::Context;
+pub use listener::BindError;
+pub(crate) use listener::{Listener, ListenerLimits, Serving};
+pub use service::ReflectionError;
+pub(crate) use service::{Health, routes};
+pub(crate) use wire::MessageLimits;

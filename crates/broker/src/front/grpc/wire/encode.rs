@@ -3,6 +3,8 @@
 //! Written by hand against `read.proto`, because an encoder that is handed one buffer can only copy into it. A test
 //! decodes what is written here with the generated code.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater_proto::v1;
 use prost::Message;
@@ -17,15 +19,39 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// `ReadResponse.batches`.
 const BATCHES_TAG: u32 = 1;
 
+/// Adds any message, framed, to a buffer.
+pub(crate) fn put_message(message: &impl Message, buffer: &mut BytesMut) {
+    let length = message.encoded_len();
+    buffer.reserve(FRAME_HEADER_BYTES + length);
+    put_frame_header(buffer, length);
+    let encoded = message.encode(buffer);
+    assert!(encoded.is_ok(), "a growing buffer has room");
+}
+
 /// Any message as one piece.
 pub(crate) fn pieces_of_message(message: &impl Message) -> Vec<Bytes> {
-    let length = message.encoded_len();
-    let mut buffer = BytesMut::with_capacity(FRAME_HEADER_BYTES + length);
-    put_frame_header(&mut buffer, length);
-    // The buffer grows, so encoding cannot run out of room.
-    let encoded = message.encode(&mut buffer);
-    assert!(encoded.is_ok(), "a growing buffer has room");
+    let mut buffer = BytesMut::new();
+    put_message(message, &mut buffer);
     vec![buffer.freeze()]
+}
+
+/// The same pieces, which keep `keep` until the last of them is sent.
+pub(crate) fn holding<T: Send + Sync + 'static>(pieces: Vec<Bytes>, keep: T) -> Vec<Bytes> {
+    let keep = Arc::new(keep);
+    let held = |bytes| Bytes::from_owner(Held { bytes, _keep: Arc::clone(&keep) });
+    pieces.into_iter().map(held).collect()
+}
+
+/// Bytes with what must not be dropped before them.
+struct Held<T> {
+    bytes: Bytes,
+    _keep: Arc<T>,
+}
+
+impl<T> AsRef<[u8]> for Held<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The answer to a read, in pieces.
@@ -110,6 +136,17 @@ mod tests {
         assert_eq!(v1::ReadResponse::decode(whole(&pieces_of_read(&records))).unwrap(), records);
         let topic = v1::DeleteTopicRequest { name: "orders".to_owned() };
         assert_eq!(v1::DeleteTopicRequest::decode(whole(&pieces_of_message(&topic))).unwrap(), topic);
+    }
+
+    #[test]
+    fn what_is_held_goes_with_the_last_piece() {
+        let kept = Arc::new(());
+        let mut pieces = holding(vec![Bytes::from_static(b"a"), Bytes::from_static(b"b")], Arc::clone(&kept));
+        assert_eq!(pieces.concat(), b"ab");
+        drop(pieces.pop());
+        assert_eq!(Arc::strong_count(&kept), 2);
+        drop(pieces);
+        assert_eq!(Arc::strong_count(&kept), 1);
     }
 
     #[test]

@@ -6,12 +6,11 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::stream::{Stream, StreamExt, unfold};
 use highwater_types::ErrorCode;
 use http_body::Body as _;
 use tokio::time::timeout;
@@ -58,6 +57,14 @@ pub(crate) fn messages(body: Body, limits: MessageLimits) -> impl Stream<Item = 
             Err(failure) => Some((Err(failure), None)),
         }
     })
+}
+
+/// The one message of a call that is no stream.
+pub(crate) async fn one_message(body: Body, limits: MessageLimits) -> Result<Message, Failure> {
+    match pin!(messages(body, limits)).next().await {
+        Some(message) => message,
+        None => Err(Failure::invalid("the call came without a request")),
+    }
 }
 
 struct Reader {
@@ -175,10 +182,9 @@ fn gathered(first: Bytes, length: usize) -> BytesMut {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
     use std::task::{Context, Poll};
 
-    use futures_util::{FutureExt, StreamExt};
+    use futures_util::FutureExt;
 
     use super::*;
 

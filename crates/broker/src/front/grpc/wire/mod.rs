@@ -11,9 +11,9 @@ mod encode;
 mod message;
 mod reply;
 
-pub(super) use encode::{pieces_of_message, pieces_of_read};
-pub(super) use message::{Message, MessageLimits, messages};
-pub(super) use reply::{failed, single, streamed, unknown_method};
+pub(crate) use encode::{holding, pieces_of_message, pieces_of_read, put_message};
+pub(crate) use message::{Message, MessageLimits, messages, one_message};
+pub(crate) use reply::{single, streamed, unknown_method};
 
 /// Bytes before each message: a flag for compression, and the length.
 const FRAME_HEADER_BYTES: usize = 5;

@@ -60,7 +60,7 @@ pub(crate) fn single(result: Result<Vec<Bytes>, Failure>) -> http::Response<Body
 }
 
 /// Answers with a failure and nothing else.
-pub(crate) fn failed(failure: Failure) -> http::Response<Body> {
+fn failed(failure: Failure) -> http::Response<Body> {
     status_of(failure).into_http()
 }
 

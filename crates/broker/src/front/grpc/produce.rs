@@ -1,0 +1,221 @@
+//! `highwater.v1.ProduceService`: batches in, acknowledgements out.
+//!
+//! Owns: the pipelining of a produce stream. Requests are taken in one after the other, each after its bytes were
+//! admitted; many are on their way at once; answers leave in the order of each partition's requests.
+//!
+//! Never: spawns a task, or queues without bound. One stream is one future that the connection polls: while the client
+//! does not read its answers, or no bytes are free, or the partition's queue is full, nothing more is read from it.
+//!
+//! Invariants: a batch that fails does not end the stream. What cannot be read as a request does, after everything
+//! before it was answered. A client that vanishes takes its half-received message with it, and nothing else.
+
+mod lanes;
+mod plain;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::stream::{Stream, StreamExt, unfold};
+use highwater_proto::v1;
+use highwater_types::batch::ValidBatch;
+use highwater_types::{PartitionId, TopicName};
+use prost::Message as _;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::body::Body;
+use tonic::codegen::http;
+
+use self::lanes::{Answered, Lane, Lanes, Taken};
+use super::context::Context;
+use super::convert::{ack_of, acks_of};
+use super::error::error_of;
+use super::wire::{self, Message};
+use crate::admission::BytePermit;
+use crate::front::failure::Failure;
+use crate::partition::{AppendAck, AppendTicket};
+
+/// The most requests of one stream that wait for their answers. Their bytes are bounded by admission; this bounds the
+/// rest of what they cost.
+const STREAM_REQUESTS_MAX: usize = 4_096;
+/// Answers that are ready together leave together, up to about this size.
+const ANSWERS_BYTES_MAX: usize = 16 * 1024;
+
+/// The service. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Produce {
+    context: Context,
+    chooser: Arc<plain::Chooser>,
+}
+
+impl Produce {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context, chooser: Arc::default() }
+    }
+
+    /// Answers one call, by the path of its method.
+    pub(super) async fn call(self, request: http::Request<Body>) -> http::Response<Body> {
+        match request.uri().path() {
+            "/highwater.v1.ProduceService/ProduceStream" => self.stream(request.into_body()),
+            "/highwater.v1.ProduceService/Produce" => wire::single(self.single(request.into_body()).await),
+            "/highwater.v1.ProduceService/InitProducer" => wire::single(self.init_producer(request.into_body()).await),
+            path => wire::unknown_method(path),
+        }
+    }
+
+    fn stream(self, body: Body) -> http::Response<Body> {
+        let shutdown = self.context.shutdown.requested();
+        let requests = wire::messages(body, self.context.data_messages.clone());
+        let context = self.context.clone();
+        let session = Session {
+            context,
+            taken: Box::pin(requests.then(move |message| self.clone().take(message))),
+            lanes: Lanes::new(),
+            is_open: true,
+            end: None,
+            shutdown: Box::pin(shutdown),
+        };
+        wire::streamed(unfold(session, async |mut session| Some((session.answers().await?, session))))
+    }
+
+    async fn single(&self, body: Body) -> Result<Vec<Bytes>, Failure> {
+        let message = wire::one_message(body, self.context.data_messages.clone()).await?;
+        let request = decode(message.bytes)?;
+        let correlation = request.correlation;
+        let (lane, ticket) = self.append(request, message.permit).await;
+        let ack = match ticket {
+            Ok(ticket) => ticket.await.map_err(|error| self.context.located(error.into()))?,
+            Err(failure) => return Err(self.context.located(failure)),
+        };
+        Ok(wire::pieces_of_message(&response(Answered { lane, correlation, outcome: Ok(ack) })))
+    }
+
+    async fn init_producer(&self, body: Body) -> Result<Vec<Bytes>, Failure> {
+        let _request: v1::InitProducerRequest = self.context.control_request(body).await?;
+        let allocated = self.context.controller.allocate_producer_id().await;
+        let (id, epoch) = allocated.map_err(|error| self.context.located(error.into()))?;
+        let response = v1::InitProducerResponse { producer_id: id.get(), producer_epoch: epoch.get().into() };
+        Ok(wire::pieces_of_message(&response))
+    }
+
+    /// Takes in one request of a stream: it is checked, and queued at its partition.
+    async fn take(self, message: Result<Message, Failure>) -> Result<(Lane, Taken<AppendTicket>), Failure> {
+        let message = message?;
+        let request = decode(message.bytes)?;
+        let correlation = request.correlation;
+        let (lane, ticket) = self.append(request, message.permit).await;
+        Ok((lane, Taken { correlation, ticket }))
+    }
+
+    /// Checks a request and queues its batch; waits while the partition's queue is full.
+    async fn append(&self, request: v1::ProduceRequest, permit: BytePermit) -> (Lane, Result<AppendTicket, Failure>) {
+        let acks = request.acks();
+        let v1::ProduceRequest { topic, partition, payload, .. } = request;
+        let unknown = PartitionId::new(partition.unwrap_or_default());
+        let (partition, batch) = match self.check(&topic, partition, payload) {
+            Ok(checked) => checked,
+            Err(failure) => return (Lane { topic, partition: unknown }, Err(failure)),
+        };
+        let ticket = match self.context.partition(&topic, partition) {
+            Ok(handle) => handle.append(batch, acks_of(acks), permit).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        (Lane { topic, partition }, ticket)
+    }
+
+    fn check(
+        &self,
+        topic: &str,
+        partition: Option<u32>,
+        payload: Option<v1::produce_request::Payload>,
+    ) -> Result<(PartitionId, ValidBatch), Failure> {
+        self.context.router.disk_gate().check()?;
+        let topic = self.context.router.topic(&TopicName::new(topic)?)?;
+        let (partition, bytes) = match payload {
+            Some(v1::produce_request::Payload::Batch(bytes)) => {
+                let partition = partition.ok_or_else(|| Failure::invalid("a batch needs the partition it is for"))?;
+                (PartitionId::new(partition), bytes)
+            }
+            Some(v1::produce_request::Payload::Records(plain)) => {
+                let partition = match partition {
+                    Some(partition) => PartitionId::new(partition),
+                    None => self.chooser.choose(&plain.records, topic.partition_count())?,
+                };
+                (partition, plain::batch_of(&plain.records, self.context.clock.now())?)
+            }
+            None => return Err(Failure::invalid("the request holds neither a batch nor records")),
+        };
+        Ok((partition, ValidBatch::check(bytes, topic.settings.message_bytes_max())?))
+    }
+}
+
+/// One produce stream.
+struct Session<S> {
+    context: Context,
+    /// Requests, taken in one by one.
+    taken: Pin<Box<S>>,
+    lanes: Lanes<AppendTicket>,
+    /// Whether more requests may come.
+    is_open: bool,
+    /// How the stream ends, unless well, once everything was answered.
+    end: Option<Failure>,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> Session<S>
+where
+    S: Stream<Item = Result<(Lane, Taken<AppendTicket>), Failure>>,
+{
+    /// The next answers, encoded; `None` at the end.
+    async fn answers(&mut self) -> Option<Result<Bytes, Failure>> {
+        loop {
+            let may_take = self.is_open && self.lanes.len() < STREAM_REQUESTS_MAX;
+            tokio::select! {
+                // Answers first: they make room.
+                biased;
+                Some(answered) = self.lanes.next() => return Some(Ok(self.gathered(answered))),
+                taken = self.taken.next(), if may_take => match taken {
+                    Some(Ok((lane, taken))) => self.lanes.push(lane, taken),
+                    Some(Err(failure)) => self.close(Some(failure)),
+                    None => self.close(None),
+                },
+                () = &mut self.shutdown, if self.is_open => self.close(Some(Failure::shutting_down())),
+                else => return self.end.take().map(Err),
+            }
+        }
+    }
+
+    fn close(&mut self, end: Option<Failure>) {
+        self.is_open = false;
+        self.end = end;
+    }
+
+    /// One answer and what else is ready, in one piece.
+    fn gathered(&mut self, first: Answered<AppendAck>) -> Bytes {
+        let mut buffer = BytesMut::new();
+        self.put(first, &mut buffer);
+        while buffer.len() < ANSWERS_BYTES_MAX
+            && let Some(Some(answered)) = self.lanes.next().now_or_never()
+        {
+            self.put(answered, &mut buffer);
+        }
+        buffer.freeze()
+    }
+
+    fn put(&self, mut answered: Answered<AppendAck>, buffer: &mut BytesMut) {
+        answered.outcome = answered.outcome.map_err(|failure| self.context.located(failure));
+        wire::put_message(&response(answered), buffer);
+    }
+}
+
+fn decode(bytes: Bytes) -> Result<v1::ProduceRequest, Failure> {
+    v1::ProduceRequest::decode(bytes).map_err(|error| Failure::invalid(format!("not a produce request: {error}")))
+}
+
+fn response(answered: Answered<AppendAck>) -> v1::ProduceResponse {
+    let result = match answered.outcome {
+        Ok(ack) => v1::produce_response::Result::Ack(ack_of(answered.lane.partition, &ack)),
+        Err(failure) => v1::produce_response::Result::Error(error_of(&failure)),
+    };
+    v1::ProduceResponse { correlation: answered.correlation, result: Some(result) }
+}

@@ -1,0 +1,53 @@
+//! Batches, good ones and ones that are damaged on purpose.
+
+use bytes::Bytes;
+use highwater_types::batch::{BatchBuilder, Compression, NO_HEADERS, ProducerStamp};
+use highwater_types::{ProducerEpoch, ProducerId, Sequence, Timestamp};
+
+/// A batch of one record a value.
+pub(crate) fn batch(values: &[&[u8]]) -> Bytes {
+    batch_with(values, Compression::None, None)
+}
+
+pub(crate) fn batch_with(values: &[&[u8]], compression: Compression, producer: Option<ProducerStamp>) -> Bytes {
+    let mut builder = BatchBuilder::new(compression);
+    for (value, ms) in values.iter().zip(1_000..) {
+        builder.append(Timestamp::from_ms(ms), None, Some(*value), NO_HEADERS).unwrap();
+    }
+    if let Some(producer) = producer {
+        builder.set_producer(producer);
+    }
+    builder.finish().unwrap()
+}
+
+/// A batch of an idempotent producer, of one record, with this sequence.
+pub(crate) fn sequenced(producer: i64, epoch: i16, sequence: i32) -> Bytes {
+    let stamp = ProducerStamp {
+        id: ProducerId::new(producer),
+        epoch: ProducerEpoch::new(epoch),
+        first_sequence: Sequence::new(sequence),
+    };
+    batch_with(&[format!("value {sequence}").as_bytes()], Compression::None, Some(stamp))
+}
+
+/// A good batch with some bytes put in, and its checksum made right again.
+pub(crate) fn forged(at: usize, bytes: &[u8]) -> Bytes {
+    let mut batch = batch(&[b"one", b"two", b"three"]).to_vec();
+    batch[at..at + bytes.len()].copy_from_slice(bytes);
+    let sum = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&sum.to_be_bytes());
+    batch.into()
+}
+
+/// CRC-32C bit by bit, so that nothing here depends on what is tested.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg()))
+    })
+}
+
+#[test]
+fn a_batch_forged_with_its_own_bytes_is_good() {
+    let good = batch(&[b"one", b"two", b"three"]);
+    assert_eq!(forged(21, &good[21..23]), good);
+}

@@ -1,0 +1,13 @@
+//! The gRPC front as a client meets it: a real server on a real socket and disk, and a client of generated code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::cast_possible_truncation, clippy::disallowed_methods, missing_docs)]
+
+mod admin;
+mod bad_batches;
+mod bad_clients;
+mod batches;
+mod harness;
+mod lifecycle;
+mod produce;
+mod raw;
+mod read;
