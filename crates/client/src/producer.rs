@@ -59,7 +59,7 @@ const RECORD_OVERHEAD_BYTES: usize = 32;
 /// let producer = client.producer().build();
 /// for number in 0..1_000_000 {
 ///     // Waits only while the producer's memory is full. The deliveries are dropped; flush tells of failures.
-///     let _ = producer.send("numbers", Record::new(number.to_string())).await?;
+///     drop(producer.send("numbers", Record::new(number.to_string())).await?);
 /// }
 /// producer.flush().await?;
 /// # Ok(())
@@ -239,6 +239,7 @@ impl Shared {
             slot: self.client.shared.connections.slot(Purpose::Produce),
             backoff: Backoff::default(),
             leader: None,
+            last_failure: None,
             had_identity: false,
         }
     }

@@ -317,3 +317,6 @@ impl Gathered {
         Ok(self.promise.delivery(index, timestamp, memory_bytes))
     }
 }
+
+#[cfg(test)]
+mod tests;

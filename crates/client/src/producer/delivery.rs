@@ -194,9 +194,4 @@ impl Memory {
     pub(super) fn release(&self, bytes: usize) {
         self.free.add_permits(bytes);
     }
-
-    #[cfg(test)]
-    pub(super) fn free_bytes(&self) -> usize {
-        self.free.available_permits()
-    }
 }

@@ -61,6 +61,8 @@ pub(super) struct Sender {
     pub(super) backoff: Backoff,
     /// Where the partition is led, when a server said so.
     pub(super) leader: Option<Arc<str>>,
+    /// Why there is no stream; `None` while there is one.
+    pub(super) last_failure: Option<Failure>,
     /// Whether the identity that all partitions begin with was used here.
     pub(super) had_identity: bool,
 }
@@ -92,6 +94,7 @@ impl Sender {
                 self.fail_gathered(&failure);
             }
             self.settle();
+            self.last_failure = Some(failure);
             self.pause().await;
         }
     }
@@ -117,6 +120,7 @@ impl Sender {
         let open = service.produce_stream(ReceiverStream::new(receiver));
         let opened = tokio::time::timeout_at(give_up_at, open).await.map_err(|_| late())?;
         let mut answers = opened.map_err(|status| not_opened(server, &status))?.into_inner();
+        self.last_failure = None;
         self.pump(server, &requests, &mut answers).await
     }
 
@@ -270,7 +274,7 @@ impl Sender {
                 topic: promise.topic().clone(),
                 partition: promise.partition(),
                 after: self.options.delivery_timeout,
-                last: None,
+                last: self.last_failure.as_ref().map(|failure| failure.to_string().into()),
                 outcome: Outcome::NotDone,
             };
             self.accumulator.note_failure(&error);
