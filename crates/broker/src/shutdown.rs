@@ -61,7 +61,6 @@ impl Shutdown {
     }
 
     /// Resolves when it was asked to stop; at once when that is past.
-    #[must_use]
     pub fn requested(&self) -> WaitForCancellationFutureOwned {
         self.token.clone().cancelled_owned()
     }

@@ -1,0 +1,110 @@
+//! The keepers: one task for each group of this node that owns it from its opening to its closing.
+//!
+//! Owns: what is done to a group now and then (closing old segments, checkpoints, retention), noticing that it
+//! stopped by itself, and closing it.
+//!
+//! Never: on the way of a record. What fails here now and then is tried again next time; a disk that fails poisons the
+//! data directory by itself.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_metadata::MetadataImage;
+use highwater_storage::{Log, RetentionPolicy};
+use highwater_types::{Offset, TopicId};
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::error::GroupName;
+use super::supervise::{Failures, NodeFailure};
+use crate::clock::Clock;
+use crate::partition::Partition;
+use crate::raft::{Replica, ReplicaError};
+
+/// The metadata's log is cut when it is larger than this, in bytes; the image stands for what is gone.
+const METADATA_BYTES_MAX: u64 = 32 << 20;
+
+/// Keeps a partition until `closing`, then finishes what it took in and closes it.
+pub(super) async fn keep_partition(
+    partition: Partition,
+    topic: TopicId,
+    name: GroupName,
+    images: watch::Receiver<Arc<MetadataImage>>,
+    failures: Failures,
+    pause: Duration,
+    closing: impl Future<Output = ()>,
+) {
+    tokio::pin!(closing);
+    let mut ticks = ticks(pause);
+    loop {
+        let look_after = async {
+            ticks.tick().await;
+            let image = Arc::clone(&images.borrow());
+            let policy = image.topic_by_id(topic).map(|topic| RetentionPolicy {
+                age_ms_max: topic.settings.retention_ms(),
+                bytes_max: topic.settings.retention_bytes(),
+            });
+            partition.maintain().await?;
+            partition.retain(policy.unwrap_or_default()).await
+        };
+        tokio::select! {
+            biased;
+            () = &mut closing => break,
+            failure = partition.failed() => {
+                failures.report(NodeFailure::GroupStopped { group: name.clone(), reason: failure.reason });
+                closing.as_mut().await;
+                break;
+            },
+            kept = look_after => note(&name, kept),
+        }
+    }
+    partition.shutdown().await;
+}
+
+/// Keeps the metadata group until `closing`. Who opened it closes it, after its controller.
+pub(super) async fn keep_metadata(
+    replica: Replica,
+    log: Log,
+    clock: Clock,
+    failures: Failures,
+    pause: Duration,
+    closing: impl Future<Output = ()>,
+) {
+    tokio::pin!(closing);
+    let mut ticks = ticks(pause);
+    loop {
+        let look_after = async {
+            ticks.tick().await;
+            replica.maintain().await?;
+            let policy = RetentionPolicy { age_ms_max: None, bytes_max: Some(METADATA_BYTES_MAX) };
+            match log.retention_boundary(&policy, clock.now(), Offset::MAX) {
+                Some(boundary) => replica.trim(boundary).await,
+                None => Ok(()),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = &mut closing => return,
+            failure = replica.failed() => {
+                failures.report(NodeFailure::GroupStopped { group: GroupName::Metadata, reason: failure.reason });
+                return closing.as_mut().await;
+            },
+            kept = look_after => note(&GroupName::Metadata, kept),
+        }
+    }
+}
+
+/// The first tick comes after one pause: counted from each group's opening, the ticks are spread over time.
+fn ticks(pause: Duration) -> Interval {
+    let mut ticks = interval(pause);
+    ticks.reset();
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn note(name: &GroupName, kept: Result<(), ReplicaError>) {
+    if let Err(error) = kept {
+        tracing::warn!(group = %name, error = &error as &dyn Error, "maintenance failed; trying again soon");
+    }
+}
