@@ -3,7 +3,6 @@
 //! Owns: reading `/proc/self` and the memory limit of the machine or its control group.
 //!
 //! Never: touches a disk: these files are views of the kernel's memory, so reading them does not block.
-#![allow(clippy::disallowed_methods, reason = "kernel counters under /proc and /sys, not files on a disk")]
 
 use std::path::Path;
 use std::{fs, io};

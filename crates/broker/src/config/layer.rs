@@ -113,10 +113,6 @@ impl Layer {
         Self::toml("default".to_owned(), &text)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the configuration file is read before there is a disk to go through"
-    )]
     fn file(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::FileUnreadable { path: path.to_owned(), source })?;

@@ -1,4 +1,5 @@
 //! Settings as a user gives them: order of the sources, refusals and their texts, the sample file.
+#![allow(clippy::disallowed_methods, reason = "the files that a user would write")]
 
 use super::*;
 
@@ -10,7 +11,7 @@ fn from_file(text: &str) -> Result<Config, ConfigError> {
 }
 
 fn message(result: Result<Config, ConfigError>) -> String {
-    result.err().expect("it should be refused").to_string()
+    result.expect_err("it should be refused").to_string()
 }
 
 fn setting(config: &Config, key: &str) -> (String, String) {

@@ -1,6 +1,12 @@
 //! The gRPC front as a client meets it: a real server on a real socket and disk, and a client of generated code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-#![allow(clippy::cast_possible_truncation, clippy::disallowed_methods, missing_docs)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    missing_docs
+)]
 
 mod admin;
 mod bad_batches;
@@ -11,3 +17,4 @@ mod lifecycle;
 mod produce;
 mod raw;
 mod read;
+mod speed;
