@@ -54,7 +54,8 @@ impl Disk for OsDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         match fs::create_dir(dir) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
+            // Perhaps made by a process that was killed before it could sync: so its name is synced all the same.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let parent = parent_of(dir).ok_or(error)?;
                 self.create_dir_all(parent)?;
@@ -62,7 +63,11 @@ impl Disk for OsDisk {
             }
             Err(error) => return Err(error),
         }
-        parent_of(dir).map_or(Ok(()), |parent| self.sync_dir(parent))
+        match parent_of(dir).map_or(Ok(()), |parent| self.sync_dir(parent)) {
+            // Somebody else's folder that we may not even look at: then we did not make what is in it.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -119,6 +124,10 @@ impl Disk for OsDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))?;
+        if let Some(dir) = parent_of(path) {
+            // From now on no failed write-back of its filesystem is missed, see `filesystems`.
+            self.filesystem(dir)?;
+        }
         Ok(Box::new(OsLock { _file: file }))
     }
 

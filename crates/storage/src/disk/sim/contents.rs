@@ -125,6 +125,9 @@ impl FileData {
     }
 
     pub(super) fn write(&mut self, position: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let end = position + bytes.len() as u64;
         let pages = position / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
         self.undo = Some(Undo {

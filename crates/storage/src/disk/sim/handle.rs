@@ -37,6 +37,9 @@ impl DiskFile for SimFile {
         let mut bytes = Vec::new();
         slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
         lock(&self.state).operate(self.boot, Kind::Write, |state, fault| {
+            if bytes.is_empty() {
+                return Ok(());
+            }
             let more_bytes = lock(&self.data).more_bytes(position + bytes.len() as u64);
             state.check_space(more_bytes)?;
             let mut data = lock(&self.data);
@@ -61,6 +64,9 @@ impl DiskFile for SimFile {
     fn allocate(&self, range: Range<u64>) -> io::Result<()> {
         self.check_writable()?;
         lock(&self.state).operate(self.boot, Kind::Other, |state, _| {
+            if range.is_empty() {
+                return Ok(());
+            }
             let more_bytes = lock(&self.data).more_bytes(range.end);
             state.check_space(more_bytes)?;
             lock(&self.data).allocate(range.end);
