@@ -31,6 +31,12 @@ pub struct Failed {
     pub stderr: String,
 }
 
+impl Failed {
+    fn panic(&self) -> ! {
+        panic!("the node ended with {} before it served: {}", self.status, self.stderr);
+    }
+}
+
 impl Node {
     /// Starts `highwater dev` on `data` and waits until it serves.
     ///
@@ -47,13 +53,19 @@ impl Node {
     /// When it does not serve.
     #[must_use]
     pub fn start_with(binary: &str, data: &Path, arguments: &[&str]) -> Self {
-        match Self::try_start(binary, data, arguments) {
-            Ok(node) => node,
-            Err(failed) => panic!("the node ended with {} before it served: {}", failed.status, failed.stderr),
-        }
+        Self::try_start(binary, data, arguments).unwrap_or_else(|failed| failed.panic())
     }
 
-    /// Starts a node and waits until it serves or ends.
+    /// Starts `highwater server` on `data` and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not serve.
+    #[must_use]
+    pub fn start_server(binary: &str, data: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(binary, "server", data, arguments).unwrap_or_else(|failed| failed.panic())
+    }
+
+    /// Starts `highwater dev` and waits until it serves or ends.
     ///
     /// # Errors
     /// How it ended, when it did not serve.
@@ -61,8 +73,12 @@ impl Node {
     /// # Panics
     /// When it does neither in a minute.
     pub fn try_start(binary: &str, data: &Path, arguments: &[&str]) -> Result<Self, Failed> {
+        Self::spawn(binary, "dev", data, arguments)
+    }
+
+    fn spawn(binary: &str, verb: &str, data: &Path, arguments: &[&str]) -> Result<Self, Failed> {
         let mut child = Command::new(binary)
-            .arg("dev")
+            .arg(verb)
             .arg("--data")
             .arg(data)
             .args(["--listen", "127.0.0.1:0"])

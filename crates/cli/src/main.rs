@@ -1,2 +1,84 @@
-//! To come.
-fn main() {}
+//! The one binary of Highwater: the server and every verb.
+//!
+//! Owns: the runtime, and turning the end of a verb into an exit code. Everything else stands in the verb's own file.
+//!
+//! Never: holds logic that a program would need too; that is the client's.
+
+mod args;
+mod bench;
+mod clock;
+mod config;
+mod console;
+mod consume;
+mod dev;
+mod error;
+mod input;
+mod key_value;
+mod lines;
+mod node_args;
+mod output;
+mod position;
+mod produce;
+mod record_format;
+mod server;
+mod serving;
+mod signals;
+mod sink;
+mod topic;
+
+use std::error::Error as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Verb};
+use crate::console::remark;
+use crate::error::CliError;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(verb: Verb) -> Result<(), CliError> {
+    match verb {
+        Verb::Config(args) => config::run(args),
+        Verb::Dev(args) => on_runtime(dev::run(args)),
+        Verb::Server(args) => on_runtime(server::run(args)),
+        Verb::Topic(verb) => on_runtime(topic::run(verb)),
+        Verb::Produce(args) => on_runtime(produce::run(args)),
+        Verb::Consume(args) => on_runtime(consume::run(args)),
+        Verb::Bench(verb) => on_runtime(bench::run(verb)),
+    }
+}
+
+fn on_runtime(verb: impl Future<Output = Result<(), CliError>> + Send + 'static) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
+    // As a task, so that it runs on the runtime's own threads and wakes up cheaply.
+    let result = runtime.block_on(async { tokio::spawn(verb).await });
+    // A thread that still waits for standard input must not hold up the exit.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| Err(CliError::Crashed(error)))
+}
+
+/// Says what happened, why, and what to do.
+fn report(error: &CliError) -> ExitCode {
+    let mut said = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let text = deeper.to_string();
+        // Many errors tell their cause in their own words.
+        if !said.contains(&text) {
+            said.push_str("\n  because ");
+            said.push_str(&text);
+        }
+        cause = deeper.source();
+    }
+    remark(said);
+    if let Some(advice) = error.advice() {
+        remark(format_args!("  {advice}"));
+    }
+    ExitCode::from(error.exit_code())
+}

@@ -1,0 +1,68 @@
+//! The command line: the nouns, and the options that several of them share. Doc comments here are the help texts.
+//!
+//! Owns: the top of the tree. The arguments of a verb stand in the verb's own file, beside the code that uses them.
+
+use clap::{Args, Parser, Subcommand};
+use highwater_client::Client;
+
+use crate::error::CliError;
+use crate::{bench, config, consume, dev, produce, server, topic};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; standard error says what happened, to which thing, and what to do
+  2  the command line or the configuration is wrong; nothing was done
+  3  there is no such topic, partition or offset
+  4  no server could be reached";
+
+/// Highwater: a durable log for records, in one binary
+#[derive(Debug, Parser)]
+#[command(name = "highwater", version, propagate_version = true, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start one node on this machine, with no configuration file; prints 'ready' when it serves
+    Dev(dev::DevArgs),
+    /// Start a node from a configuration file; prints 'ready' when it serves
+    Server(server::ServerArgs),
+    /// Create, list, describe, alter and delete topics
+    #[command(subcommand)]
+    Topic(topic::TopicVerb),
+    /// Write lines of standard input to a topic, a record each
+    Produce(produce::ProduceArgs),
+    /// Read records from a topic and print them
+    Consume(consume::ConsumeArgs),
+    /// Show every setting of a node, its value, and where the value comes from
+    Config(config::ConfigArgs),
+    /// Measure a running server
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
+}
+
+/// How to reach the cluster.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// Nodes to ask first, as HOST:PORT; the others are learnt from them
+    #[arg(
+        long,
+        env = "HIGHWATER_SERVER",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7400"
+    )]
+    server: Vec<String>,
+}
+
+impl ConnectArgs {
+    /// A client that is connected to one of the servers.
+    pub(crate) async fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::builder().servers(&self.server).connect().await?)
+    }
+}

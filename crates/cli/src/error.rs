@@ -1,0 +1,211 @@
+//! Why a command failed: what to say, what to advise, and with which code to exit.
+//!
+//! Owns: the table of exit codes, and what a person can do about each failure.
+
+use std::io;
+use std::time::Duration;
+
+use highwater_broker::config::ConfigError;
+use highwater_broker::node::NodeFailure;
+use highwater_broker::server::StartError;
+use highwater_client::{ConnectError, ProduceError, ReadError, RequestError, SendAndWaitError, SendError};
+use highwater_types::{ErrorCode, TopicName, TopicNameError};
+
+use crate::produce::outcomes::{Counts, ProduceStop};
+
+/// The command failed.
+pub(crate) const FAILED: u8 = 1;
+/// The command line or the configuration is wrong; nothing was done.
+pub(crate) const WRONG_USAGE: u8 = 2;
+/// There is no such topic, partition or offset.
+pub(crate) const NOT_FOUND: u8 = 3;
+/// No server could be reached.
+pub(crate) const UNREACHABLE: u8 = 4;
+
+/// Ctrl-C or `SIGTERM` ended it: 128 and the number of Ctrl-C's signal, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// No server could be reached, or an address is none.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A request that concerns no topic failed.
+    #[error(transparent)]
+    Request(RequestError),
+    /// A request about a topic failed.
+    #[error("topic {topic}: {source}")]
+    Topic {
+        /// The topic.
+        topic: TopicName,
+        /// Why.
+        source: RequestError,
+    },
+    /// A name that is no topic's.
+    #[error(transparent)]
+    TopicName(#[from] TopicNameError),
+    /// A verb that destroys was given without `--yes`.
+    #[error("this deletes topic {topic} with all its records, and there is no way back")]
+    NeedsYes {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// The settings of a node are wrong.
+    #[error(transparent)]
+    Config(ConfigError),
+    /// The log filter is none.
+    #[error("logging.filter = {filter:?} is no filter of log lines: {cause}")]
+    BadLogFilter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Standard output cannot be written.
+    #[error("standard output cannot be written: {0}")]
+    Stdout(io::Error),
+    /// Not every record of the input was acknowledged.
+    #[error("{cause}\n  {counts}")]
+    Produce {
+        /// The topic.
+        topic: TopicName,
+        /// Why it ended.
+        cause: Box<ProduceStop>,
+        /// How far it had come.
+        counts: Counts,
+    },
+    /// The node did not start.
+    #[error(transparent)]
+    Start(Box<StartError>),
+    /// The node stopped by itself.
+    #[error("the node stopped: {0}; what was acknowledged is on the disk")]
+    NodeFailed(NodeFailure),
+    /// A topic cannot be read (on).
+    #[error("{source}")]
+    Read {
+        /// The topic.
+        topic: TopicName,
+        /// Why.
+        source: ReadError,
+    },
+    /// The system gives no threads or no event queue.
+    #[error("the runtime cannot start: {0}")]
+    Runtime(io::Error),
+    /// A bug of ours: the verb ended in a panic.
+    #[error("the command ended early: {0}")]
+    Crashed(tokio::task::JoinError),
+    /// The signals of the process cannot be had.
+    #[error("the process cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// The result cannot be put as JSON.
+    #[error("the result cannot be put as JSON: {0}")]
+    Json(serde_json::Error),
+    /// The benchmark was interrupted; its topic is gone.
+    #[error("interrupted")]
+    Interrupted,
+    /// A record of the benchmark was not taken or not acknowledged.
+    #[error(transparent)]
+    BenchProduce(#[from] SendAndWaitError),
+    /// Fewer records came back than were sent.
+    #[error("not all of {sent} records arrived in {waited:?} after the last one was sent")]
+    BenchLost {
+        /// How many were sent.
+        sent: u64,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The histogram of latencies cannot be made.
+    #[error("no histogram of latencies could be made")]
+    Histogram,
+}
+
+impl CliError {
+    /// Says which topic a failed request was about.
+    pub(crate) fn topic(topic: &TopicName) -> impl Fn(RequestError) -> Self {
+        |source| Self::Topic { topic: topic.clone(), source }
+    }
+
+    /// The code to exit with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Connect(ConnectError::Unreachable(_)) => UNREACHABLE,
+            Self::Connect(_)
+            | Self::TopicName(_)
+            | Self::NeedsYes { .. }
+            | Self::Config(_)
+            | Self::BadLogFilter { .. } => WRONG_USAGE,
+            Self::Request(source) | Self::Topic { source, .. } => request_exit_code(source),
+            Self::Read { source: ReadError::Topic { source, .. }, .. } => request_exit_code(source),
+            Self::Read { source, .. } => source.code().map_or(FAILED, server_exit_code),
+            Self::Produce { cause, .. } => produce_exit_code(cause),
+            Self::Start(_)
+            | Self::NodeFailed(_)
+            | Self::Runtime(_)
+            | Self::Crashed(_)
+            | Self::Signals(_)
+            | Self::Stdout(_)
+            | Self::Json(_)
+            | Self::Histogram => FAILED,
+            Self::BenchProduce(_) | Self::BenchLost { .. } => FAILED,
+            Self::Interrupted => INTERRUPTED,
+        }
+    }
+
+    /// What a person can do about it, where there is something.
+    pub(crate) fn advice(&self) -> Option<String> {
+        match self {
+            Self::Connect(ConnectError::Unreachable(_)) | Self::Request(RequestError::Unreachable(_)) => {
+                Some(START_ONE.to_owned())
+            }
+            Self::Topic { source: RequestError::Unreachable(_), .. } => Some(START_ONE.to_owned()),
+            Self::Topic { topic, source } => topic_advice(topic, source.code()?),
+            Self::Read { topic, source } => topic_advice(topic, source.code()?),
+            Self::Produce { topic, cause, .. } => match &**cause {
+                ProduceStop::Send(SendError::Topic { source, .. }) => topic_advice(topic, source.code()?),
+                ProduceStop::Send(SendError::UnknownPartition { .. }) => {
+                    topic_advice(topic, ErrorCode::UnknownPartition)
+                }
+                _ => None,
+            },
+            Self::NeedsYes { .. } => Some("say --yes if that is what you want".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+const START_ONE: &str = "start a node with 'highwater dev', or name one with --server HOST:PORT or HIGHWATER_SERVER";
+
+fn topic_advice(topic: &TopicName, code: ErrorCode) -> Option<String> {
+    match code {
+        ErrorCode::UnknownTopic => Some(format!("create it with 'highwater topic create {topic}'")),
+        ErrorCode::UnknownPartition | ErrorCode::OffsetOutOfRange => {
+            Some(format!("'highwater topic describe {topic}' shows what there is"))
+        }
+        _ => None,
+    }
+}
+
+fn request_exit_code(error: &RequestError) -> u8 {
+    match error {
+        RequestError::Unreachable(_) => UNREACHABLE,
+        other => other.code().map_or(FAILED, server_exit_code),
+    }
+}
+
+fn produce_exit_code(cause: &ProduceStop) -> u8 {
+    match cause {
+        ProduceStop::Send(SendError::Topic { source, .. }) => request_exit_code(source),
+        ProduceStop::Send(SendError::UnknownPartition { .. }) => NOT_FOUND,
+        ProduceStop::Delivery(ProduceError::Refused { source, .. }) => server_exit_code(source.code),
+        ProduceStop::Interrupted => INTERRUPTED,
+        _ => FAILED,
+    }
+}
+
+fn server_exit_code(code: ErrorCode) -> u8 {
+    match code {
+        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::OffsetOutOfRange => NOT_FOUND,
+        _ => FAILED,
+    }
+}

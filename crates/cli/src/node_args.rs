@@ -1,0 +1,55 @@
+//! The options of every verb that has to do with a node's settings: `dev`, `server`, `config`.
+//!
+//! Owns: which flag stands for which setting. What a setting means, and its range, is the broker's.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use highwater_broker::config::{Config, Sources};
+
+use crate::error::CliError;
+use crate::key_value::KeyValue;
+
+/// Flags that go before the environment and the file.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The data directory [setting data.dir]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where to listen; port 0 takes any free one [setting grpc.listen]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or a filter [setting logging.filter]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How to log: human or json [setting logging.format]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Any setting by its name, as often as needed; 'highwater config' lists them
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<KeyValue>,
+}
+
+impl NodeArgs {
+    /// The settings that come of the defaults, `file`, the environment and these flags.
+    pub(crate) fn load(&self, file: Option<PathBuf>) -> Result<Config, CliError> {
+        let mut sources = Sources::of_process(file);
+        if let Some(data) = &self.data {
+            sources = sources.with_flag("--data", "data.dir", data.to_string_lossy());
+        }
+        let texts = [
+            ("--listen", "grpc.listen", &self.listen),
+            ("--log", "logging.filter", &self.log),
+            ("--log-format", "logging.format", &self.log_format),
+        ];
+        for (flag, key, value) in texts {
+            if let Some(value) = value {
+                sources = sources.with_flag(flag, key, value);
+            }
+        }
+        for pair in &self.set {
+            sources = sources.with_flag("--set", &pair.key, &pair.value);
+        }
+        Config::load(&sources).map_err(CliError::Config)
+    }
+}

@@ -1,0 +1,30 @@
+//! `highwater server`: a node with a configuration file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::CliError;
+use crate::node_args::NodeArgs;
+use crate::serving::{serve, start_logging};
+
+/// What `highwater server` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "'highwater config --sample' prints a configuration file with every setting.\n\
+                        SIGTERM or Ctrl-C stops the node in order, a second one at once.")]
+pub(crate) struct ServerArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Runs a node until it is asked to stop.
+pub(crate) async fn run(args: ServerArgs) -> Result<(), CliError> {
+    let config = args.node.load(Some(args.config))?;
+    start_logging(&config.logging.filter, config.logging.format)?;
+    let data = config.data.dir.clone();
+    let banner = move |address| format!("gRPC {address}\ndata {}\ndurability acknowledged = fsynced", data.display());
+    serve(config, banner).await
+}

@@ -1,0 +1,1 @@
+//! To come: damaged data directories.

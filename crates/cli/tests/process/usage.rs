@@ -1,0 +1,70 @@
+//! Wrong command lines, things that are not there, servers that do not answer: the message and the exit code.
+
+use highwater_tests::{Outcome, highwater};
+
+use crate::{BINARY, Fixture};
+
+/// A verb with no server at hand. Port 1 of loopback has none.
+fn alone(arguments: &[&str]) -> Outcome {
+    highwater(BINARY, "127.0.0.1:1", arguments, b"")
+}
+
+#[track_caller]
+fn refused(outcome: &Outcome, code: i32, words: &[&str]) {
+    assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
+    for word in words {
+        assert!(outcome.stderr.contains(word), "{word:?} is not said in: {}", outcome.stderr);
+    }
+    assert!(outcome.stderr.starts_with("error: "), "{}", outcome.stderr);
+    assert!(outcome.stdout.is_empty(), "an error is not a result");
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_by_name() {
+    refused(&alone(&["produce"]), 2, &["<TOPIC>"]);
+    refused(&alone(&["produce", "t", "--akcs", "quorum"]), 2, &["--akcs", "--acks"]);
+    refused(&alone(&["produce", "t", "--acks", "most"]), 2, &["most", "none", "leader", "quorum"]);
+    refused(&alone(&["produce", "t", "-k", "a", "-K", ":"]), 2, &["cannot be used with"]);
+    refused(&alone(&["produce", "t", "-H", "no-value"]), 2, &["no-value", "NAME=VALUE"]);
+    refused(&alone(&["produce", "a/b"]), 2, &["a/b", "topic name"]);
+    refused(&alone(&["consume", "t", "--offset", "middle"]), 2, &["middle", "'start'", "'end'", "@"]);
+    refused(&alone(&["consume", "t", "--offset", "@noon"]), 2, &["@noon", "RFC 3339"]);
+    refused(&alone(&["consume", "t", "-f", "%q"]), 2, &["%q", "%s"]);
+    refused(&alone(&["topic", "delete", "t"]), 2, &["--yes"]);
+    refused(&alone(&["topic", "create", "t", "-c", "retention"]), 2, &["retention", "KEY=VALUE"]);
+    refused(&alone(&["bench", "produce", "--count", "many"]), 2, &["many"]);
+    refused(&alone(&["frobnicate"]), 2, &["frobnicate"]);
+}
+
+#[test]
+fn help_lists_what_there_is_and_nothing_else() {
+    let help = alone(&["--help"]).ok();
+    for verb in ["dev", "server", "topic", "produce", "consume", "config", "dump", "bench", "Exit codes"] {
+        assert!(help.text().contains(verb), "{verb}");
+    }
+    for verb in ["group", "queue", "dlq", "cluster", "message"] {
+        assert!(!help.text().contains(&format!("\n  {verb}")), "{verb} does not exist yet");
+    }
+    assert_eq!(alone(&["--version"]).ok().text(), concat!("highwater ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named() {
+    refused(&alone(&["topic", "list"]), 4, &["127.0.0.1:1", "highwater dev", "--server"]);
+    refused(&alone(&["consume", "t", "--exit-at-end"]), 4, &["127.0.0.1:1"]);
+    refused(&highwater(BINARY, "127.0.0.1:1", &["produce", "t"], b"line\n"), 4, &["127.0.0.1:1"]);
+}
+
+#[test]
+fn what_is_not_there_has_an_exit_code_of_its_own() {
+    let fixture = Fixture::new();
+    refused(&fixture.run(&["consume", "absent", "--exit-at-end"]), 3, &["absent", "topic create absent"]);
+    refused(&fixture.run(&["topic", "describe", "absent"]), 3, &["absent"]);
+    refused(&fixture.run(&["topic", "delete", "absent", "--yes"]), 3, &["absent"]);
+    refused(&fixture.run_with(&["produce", "absent"], b"x\n"), 3, &["absent", "topic create absent"]);
+    fixture.topic("t");
+    fixture.run_with(&["produce", "t"], b"one\ntwo\n").ok();
+    refused(&fixture.run(&["consume", "t", "--partition", "7", "--exit-at-end"]), 3, &["7"]);
+    refused(&fixture.run(&["consume", "t", "--offset", "99", "--exit-at-end"]), 3, &["99", "0", "2"]);
+    refused(&fixture.run_with(&["produce", "t", "--partition", "7"], b"x\n"), 3, &["7"]);
+}
