@@ -108,6 +108,11 @@ impl BytePermit {
     pub fn bytes(&self) -> usize {
         self.permit.num_permits()
     }
+
+    /// Gives back all but `bytes`, once it is known that no more are needed.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        drop(self.permit.split(self.bytes().saturating_sub(bytes)));
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +126,12 @@ mod tests {
         let budget = ByteBudget::new(100);
         let first = budget.acquire(60).await.unwrap();
         assert_eq!((first.bytes(), budget.available()), (60, 40));
+        let mut shrunk = budget.acquire(40).await.unwrap();
+        shrunk.shrink_to(50);
+        assert_eq!(shrunk.bytes(), 40, "it does not grow");
+        shrunk.shrink_to(10);
+        assert_eq!((shrunk.bytes(), budget.available()), (10, 30));
+        drop(shrunk);
         let mut second = Box::pin(budget.acquire(60));
         assert!(second.as_mut().now_or_never().is_none(), "it has to wait");
         assert!(budget.try_acquire(1).is_none(), "nobody overtakes who waits already");

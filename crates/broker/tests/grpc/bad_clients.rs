@@ -65,33 +65,38 @@ async fn a_client_that_vanishes_inside_a_batch_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_its_answers_is_not_read_either() {
-    let fixture = Fixture::new().await;
+async fn a_client_that_does_not_read_its_answers_is_not_read_and_then_given_up() {
+    let fixture = Fixture::with(&[("limits.message_timeout", "3s")]).await;
     let stalled = endpoint(&fixture.server).initial_stream_window_size(65_535).connect().await.unwrap();
     let (sender, requests) = mpsc::channel(1);
     let mut client = v1::produce_service_client::ProduceServiceClient::new(stalled);
-    let unread = client.produce_stream(ReceiverStream::new(requests)).await.unwrap();
+    let mut unread = client.produce_stream(ReceiverStream::new(requests)).await.unwrap().into_inner();
     // An answer takes some 30 bytes of the client's window of 64 KiB; what does not fit stops the stream.
     let mut sent = 0_u64;
-    let stopped = loop {
-        let request = produce(sent, 0, batch(&[&[7; 4_000]]));
-        match timeout(Duration::from_secs(3), sender.send(request)).await {
-            Ok(result) => result.unwrap(),
-            Err(_) => break true,
+    let is_stopped = loop {
+        match timeout(Duration::from_secs(1), sender.send(produce(sent, 0, batch(&[&[7; 4_000]])))).await {
+            Ok(Ok(())) => sent += 1,
+            Ok(Err(_)) | Err(_) => break true,
         }
-        sent += 1;
         if sent > 40_000 {
             break false;
         }
     };
-    assert!(stopped, "{sent} requests were taken from a client that reads no answer");
-    fixture.until_nothing_is_in_flight().await;
+    assert!(is_stopped, "{sent} requests were taken from a client that reads no answer");
     timeout(Duration::from_secs(5), fixture.produce(batch(&[b"another client"]))).await.unwrap().unwrap();
-    // It reads on, and misses nothing.
-    drop(sender);
-    let answers: Vec<_> = unread.into_inner().map(|response| response.unwrap().correlation).collect().await;
-    assert_eq!(answers, (0..answers.len() as u64).collect::<Vec<_>>());
-    assert!(answers.len() as u64 >= sent, "{} of {sent}", answers.len());
+    fixture.until_nothing_is_in_flight().await;
+    // Now it reads: what was answered, in order, and then why there is no more.
+    let mut answers = Vec::new();
+    let status = loop {
+        match timeout(Duration::from_secs(5), unread.message()).await.unwrap() {
+            Ok(answer) => answers.push(answer.unwrap().correlation),
+            Err(status) => break status,
+        }
+    };
+    assert!(answers.iter().copied().eq(0..answers.len() as u64), "in order and without a gap");
+    assert!(answers.len() > 1_000, "{}", answers.len());
+    assert_eq!(code(&status), ErrorCode::InvalidRequest, "{status}");
+    assert!(status.message().contains("did not read its answers"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

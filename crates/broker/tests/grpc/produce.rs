@@ -136,7 +136,7 @@ async fn plain_records_are_made_a_batch_of() {
     };
     let send = async |records| {
         let response = fixture.producer().produce(request(records)).await.unwrap().into_inner();
-        ack(&response).clone()
+        *ack(&response)
     };
     let keyed = send(vec![record(Some("k"), "1"), record(Some("k"), "2")]).await;
     assert_eq!(keyed.record_count, 2);

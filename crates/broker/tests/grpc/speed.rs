@@ -1,5 +1,6 @@
 //! What the front costs: figures, not judgements. By hand, on a release build and a quiet machine:
 //! `cargo test --release -p highwater-broker --test grpc -- --ignored --nocapture speed`
+#![allow(clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
 

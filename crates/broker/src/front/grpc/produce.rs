@@ -3,8 +3,8 @@
 //! Owns: the pipelining of a produce stream. Requests are taken in one after the other, each after its bytes were
 //! admitted; many are on their way at once; answers leave in the order of each partition's requests.
 //!
-//! Never: spawns a task, or queues without bound. One stream is one future that the connection polls: while the client
-//! does not read its answers, or no bytes are free, or the partition's queue is full, nothing more is read from it.
+//! Never: spawns a task a batch, or queues without bound. While the client does not read its answers, or no bytes are
+//! free, or the partition's queue is full, nothing more is read from it.
 //!
 //! Invariants: a batch that fails does not end the stream. What cannot be read as a request does, after everything
 //! before it was answered. A client that vanishes takes its half-received message with it, and nothing else.
@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use futures_util::stream::{Stream, StreamExt, unfold};
+use futures_util::stream::{Stream, StreamExt};
 use highwater_proto::v1;
 use highwater_types::batch::ValidBatch;
 use highwater_types::{PartitionId, TopicName};
 use prost::Message as _;
+use tokio::time::timeout;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::body::Body;
 use tonic::codegen::http;
@@ -30,7 +31,7 @@ use self::lanes::{Answered, Lane, Lanes, Taken};
 use super::context::Context;
 use super::convert::{ack_of, acks_of};
 use super::error::error_of;
-use super::wire::{self, Message};
+use super::wire::{self, Answers, Gone, Message};
 use crate::admission::BytePermit;
 use crate::front::failure::Failure;
 use crate::partition::{AppendAck, AppendTicket};
@@ -64,18 +65,13 @@ impl Produce {
     }
 
     fn stream(self, body: Body) -> http::Response<Body> {
-        let shutdown = self.context.shutdown.requested();
-        let requests = wire::messages(body, self.context.data_messages.clone());
         let context = self.context.clone();
-        let session = Session {
-            context,
-            taken: Box::pin(requests.then(move |message| self.clone().take(message))),
-            lanes: Lanes::new(),
-            is_open: true,
-            end: None,
-            shutdown: Box::pin(shutdown),
-        };
-        wire::streamed(unfold(session, async |mut session| Some((session.answers().await?, session))))
+        let requests = wire::messages(body, context.data_messages.clone());
+        let shutdown = Box::pin(context.shutdown.requested());
+        let tasks = context.shutdown.clone();
+        let taken = Box::pin(requests.then(move |message| self.clone().take(message)));
+        let session = Session { context, taken, lanes: Lanes::new(), is_open: true, end: None, shutdown };
+        wire::answered_by(&tasks, |answers| session.run(answers))
     }
 
     async fn single(&self, body: Body) -> Result<Vec<Bytes>, Failure> {
@@ -166,6 +162,27 @@ impl<S> Session<S>
 where
     S: Stream<Item = Result<(Lane, Taken<AppendTicket>), Failure>>,
 {
+    /// Answers until the end. Gives up on a client that does not read its answers: what it has half sent is admitted,
+    /// and held for as long as this goes on.
+    async fn run(mut self, answers: Answers) -> Result<(), Failure> {
+        let patience = self.context.data_messages.patience;
+        loop {
+            let next = tokio::select! {
+                next = self.answers() => next,
+                () = answers.gone() => return Ok(()),
+            };
+            let Some(next) = next else { return Ok(()) };
+            match timeout(patience, answers.send(vec![next?])).await {
+                Ok(Ok(())) => {}
+                Ok(Err(Gone)) => return Ok(()),
+                Err(_) => {
+                    let message = format!("the client did not read its answers for {} ms", patience.as_millis());
+                    return Err(Failure::invalid(message));
+                }
+            }
+        }
+    }
+
     /// The next answers, encoded; `None` at the end.
     async fn answers(&mut self) -> Option<Result<Bytes, Failure>> {
         loop {

@@ -12,25 +12,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::stream::{Stream, StreamExt, unfold};
+use futures_util::stream::{Stream, StreamExt};
 use highwater_proto::v1;
 use highwater_proto::v1::read_stream_request::Kind;
 use highwater_types::batch::BatchHeader;
 use highwater_types::{Offset, OffsetRange, PartitionId, limits};
 use prost::Message as _;
+use tokio::time::timeout;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::body::Body;
 use tonic::codegen::http;
 
 use super::context::Context;
 use super::convert::{bytes_of, position_of, wait_of};
-use super::wire::{self, Message};
+use super::wire::{self, Answers, Gone, Message, MessageLimits};
 use crate::front::failure::Failure;
 use crate::partition::{PartitionHandle, Position, ReadFrom, ReadResult};
 
 /// The bytes of one answer of a stream unless the reader says otherwise: large enough that what each answer costs does
 /// not show, small enough that many readers can share a connection.
 const STREAM_RESPONSE_BYTES: usize = 1 << 20;
+/// The largest request of a read stream: to open it, or a number.
+const STREAM_REQUEST_BYTES_MAX: usize = 4 * 1024;
 
 /// The service. Clones are the same.
 #[derive(Clone, Debug)]
@@ -85,26 +88,12 @@ impl Read {
     }
 
     fn stream(self, body: Body) -> http::Response<Body> {
-        let shutdown = Box::pin(self.context.shutdown.requested());
-        let requests = Box::pin(wire::messages(body, self.context.control_messages.clone()).fuse());
+        let tasks = self.context.shutdown.clone();
+        let limits = MessageLimits { bytes_max: STREAM_REQUEST_BYTES_MAX, ..self.context.control_messages.clone() };
+        let requests = Box::pin(wire::messages(body, limits).fuse());
+        let shutdown = Box::pin(tasks.requested());
         let session = Session { read: self, requests, shutdown, is_open: true, credit: 0, going: None };
-        wire::streamed(
-            unfold(Some(session), async |state| {
-                let mut session = state?;
-                match session.next().await {
-                    Ok(Some(pieces)) => Some((Ok(pieces), Some(session))),
-                    Ok(None) => None,
-                    Err(failure) => Some((Err(session.read.context.located(failure)), None)),
-                }
-            })
-            .flat_map(|answer: Result<Vec<Bytes>, Failure>| {
-                let (pieces, failure) = match answer {
-                    Ok(pieces) => (pieces, None),
-                    Err(failure) => (Vec::new(), Some(Err(failure))),
-                };
-                futures_util::stream::iter(pieces.into_iter().map(Ok).chain(failure))
-            }),
-        )
+        wire::answered_by(&tasks, |answers| session.run(answers))
     }
 
     async fn lookup(&self, body: Body) -> Result<Vec<Bytes>, Failure> {
@@ -166,11 +155,13 @@ impl Read {
             return Ok(Answer { pieces, bytes: result.bytes, next_offset: result.next_offset });
         }
         let budget = &self.context.decoded;
-        let decoded = records::decode(budget, result.batches, wanted, result.next_offset, bytes_max).await?;
+        let mut decoded = records::decode(budget, result.batches, wanted, result.next_offset, bytes_max).await?;
         response.records = decoded.records;
         response.next_offset = decoded.next_offset.to_wire();
         let pieces = wire::pieces_of_message(&response);
-        // The bytes stay admitted until the connection has sent them.
+        // What the records were taken out of is let go here; the encoded bytes stay admitted until they are sent.
+        drop(response);
+        decoded.permit.shrink_to(pieces.iter().map(Bytes::len).sum());
         let pieces = wire::holding(pieces, decoded.permit);
         Ok(Answer { pieces, bytes: decoded.bytes, next_offset: decoded.next_offset })
     }
@@ -205,6 +196,28 @@ impl<S> Session<S>
 where
     S: Stream<Item = Result<Message, Failure>>,
 {
+    /// Answers until the end. A reader that does not read stops this; one that gets records taken out of batches holds
+    /// memory meanwhile, and is given up after a time.
+    async fn run(mut self, answers: Answers) -> Result<(), Failure> {
+        loop {
+            let next = tokio::select! {
+                next = self.next() => next,
+                () = answers.gone() => return Ok(()),
+            };
+            let Some(pieces) = next.map_err(|failure| self.read.context.located(failure))? else { return Ok(()) };
+            let holds_memory = self.going.as_ref().is_some_and(|going| going.form == v1::Form::Records);
+            let patience = if holds_memory { self.read.context.data_messages.patience } else { Duration::MAX };
+            match timeout(patience, answers.send(pieces)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(Gone)) => return Ok(()),
+                Err(_) => {
+                    let message = format!("the client did not read its records for {} ms", patience.as_millis());
+                    return Err(Failure::invalid(message));
+                }
+            }
+        }
+    }
+
     /// The next answer; `None` when the reader has all that it wanted.
     async fn next(&mut self) -> Result<Option<Vec<Bytes>>, Failure> {
         loop {

@@ -5,13 +5,20 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
+use highwater_types::ErrorCode;
 use http_body::Frame;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http;
 
 use crate::front::failure::Failure;
 use crate::front::grpc::error::status_of;
+use crate::shutdown::Shutdown;
+
+/// Answers of a stream that wait for the connection: one is on its way while the next is made.
+const ANSWERS_WAITING_MAX: usize = 1;
 
 /// A response body: what the stream yields, as it yields it. The stream is polled only when the connection takes more,
 /// so a client that does not read stops it without any queue in between.
@@ -44,11 +51,54 @@ impl http_body::Body for Reply {
 }
 
 /// Answers with a stream of pieces, which make up whole messages; it ends well, or with a failure.
-pub(crate) fn streamed(pieces: impl Stream<Item = Result<Bytes, Failure>> + Send + 'static) -> http::Response<Body> {
+fn streamed(pieces: impl Stream<Item = Result<Bytes, Failure>> + Send + 'static) -> http::Response<Body> {
     let mut response = http::Response::new(Body::new(Reply { pieces: Box::pin(pieces), is_ended: false }));
     let content_type = http::HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     response
+}
+
+/// The way of a stream's answers to its client.
+#[derive(Debug)]
+pub(crate) struct Answers(mpsc::Sender<Vec<Bytes>>);
+
+/// The client is gone; nobody waits for answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone;
+
+impl Answers {
+    /// Hands on the pieces of an answer; waits while the client does not read.
+    pub(crate) async fn send(&self, pieces: Vec<Bytes>) -> Result<(), Gone> {
+        self.0.send(pieces).await.map_err(|_| Gone)
+    }
+
+    /// Resolves when the client is gone.
+    pub(crate) async fn gone(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// Answers with what a session sends; its end is the end of the call.
+///
+/// The session is a task of its own, because the connection polls an answer only while the client takes it: a session
+/// that was polled by it could not give up on a client that does not, and would keep what it holds for ever.
+pub(crate) fn answered_by<F>(tasks: &Shutdown, session: impl FnOnce(Answers) -> F) -> http::Response<Body>
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let (sender, pieces) = mpsc::channel(ANSWERS_WAITING_MAX);
+    let (ends, end) = oneshot::channel();
+    let session = session(Answers(sender));
+    tasks.spawn(async move {
+        // When the client is gone nobody wants to know how it ended.
+        let _gone = ends.send(session.await);
+    });
+    let answers = ReceiverStream::new(pieces).flat_map(|pieces| stream::iter(pieces.into_iter().map(Ok)));
+    let end = stream::once(end).filter_map(async |ended| match ended {
+        Ok(result) => result.err().map(Err),
+        Err(_) => Some(Err(Failure::new(ErrorCode::Internal, "the stream was broken off by a bug of the server"))),
+    });
+    streamed(answers.chain(end))
 }
 
 /// Answers with one message, in pieces, or a failure.
