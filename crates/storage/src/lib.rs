@@ -11,6 +11,7 @@ mod error;
 mod flush;
 mod identity;
 mod locks;
+mod planted;
 mod poison;
 pub mod sealed_file;
 mod votes;

@@ -79,10 +79,12 @@ impl VoteFile {
         };
         if found.is_torn {
             tracing::warn!(file = %path.display(), at = found.end, "dropped the unacknowledged rest of a vote");
+        }
+        if found.is_torn || found.end > found.durable_through {
+            // What is good but above the mark may be in the page cache only, and from now on somebody relies on it. A
+            // sync would not do: if the last process stopped because its sync failed, the kernel takes these pages for
+            // written. So they are written again.
             writer.replace()?;
-        } else if found.end > found.durable_through {
-            // They are good, but may be in the page cache only, and from now on somebody relies on them.
-            writer.sync()?;
         }
         let shared =
             Shared { latest: Mutex::new(Latest { votes: latest, pending: Vec::new() }), writer: Mutex::new(writer) };

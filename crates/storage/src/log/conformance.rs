@@ -395,7 +395,7 @@ fn large_entries(bench: &Bench) {
     running.fill(1, 1..4);
     let large = NewEntry { payload: batch(3, 0, 5000), ..data(1, 4, 3) };
     running.log.reserve(super::framed_bytes(large.payload.len())).expect("reserve");
-    running.log.append(&[large.clone()], at(0), None).expect("larger than a segment");
+    running.log.append(std::slice::from_ref(&large), at(0), None).expect("larger than a segment");
     running.fill(1, 5..9);
     let read = running.log.read_batches(offset(6), offset(9), 1).expect("read").batches;
     assert_eq!(read[0][16..], large.payload[16..]);

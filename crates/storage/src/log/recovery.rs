@@ -27,6 +27,7 @@ use crate::entry::{EntryKind, MembershipEntry};
 use crate::error::{Damage, FileError, FileStep};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::log_key::LogKey;
+use crate::planted::{Bug, is_planted};
 use crate::sealed_file::{self, FileKind};
 
 /// What opening a log has found and done.
@@ -267,7 +268,8 @@ fn saved_index(place: &Place<'_>, last: &Opened) -> Option<Index> {
 
 fn finish_scan(last: &Opened, found: Scan, report: &mut RecoveryReport) -> Result<LastSegment, OpenLogError> {
     let path = &last.path;
-    let Some(end) = found.end.filter(|end| end.position >= last.facts.end.position) else {
+    let is_enough = |end: &SegmentEnd| end.position >= last.facts.end.position || is_planted(Bug::CutAtAnyBadFrame);
+    let Some(end) = found.end.filter(is_enough) else {
         let at = found.end.map_or(last.header.1, |end| end.position);
         return Err(match found.rest {
             Rest::Newer(version) => OpenLogError::newer_frame(path, version),
@@ -281,7 +283,7 @@ fn finish_scan(last: &Opened, found: Scan, report: &mut RecoveryReport) -> Resul
         Rest::Zeros => true,
         Rest::Torn { bytes } => {
             report.torn_tail = Some(TornTail { file: path.to_path_buf(), position: end.position, bytes });
-            false
+            is_planted(Bug::AppendBehindTornTail)
         }
         Rest::Damaged { position, cause } => return Err(Corrupt::new(path, position, cause).into()),
         Rest::Newer(version) => return Err(OpenLogError::newer_frame(path, version)),

@@ -21,6 +21,7 @@ use crate::disk::DiskFile;
 use crate::entry::{EntryKind, MembershipEntry};
 use crate::error::{FileError, FileStep};
 use crate::frame::{self, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameError, FrameHeader, align};
+use crate::planted::{Bug, is_planted};
 
 /// How much is read at a time.
 const WINDOW_BYTES: usize = 1024 * 1024;
@@ -167,6 +168,10 @@ pub(super) fn scan(
         }
     };
     let position = scanner.position;
+    if is_planted(Bug::CutAtAnyBadFrame) {
+        scanner.found.rest = Rest::Torn { bytes: 1 };
+        return Ok(scanner.found);
+    }
     scanner.found.rest = match stop {
         Stop::Damage(cause) => Rest::Damaged { position, cause },
         Stop::Frame(FrameError::Newer(version)) => Rest::Newer(version),

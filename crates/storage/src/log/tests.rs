@@ -3,10 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+mod model;
+
 use super::conformance;
+use crate::DataDirOptions;
 use crate::disk::Disk;
 use crate::disk::os::OsDisk;
 use crate::disk::sim::SimDisk;
+
+fn options_without_threads() -> DataDirOptions {
+    DataDirOptions { starts_flusher: false, ..DataDirOptions::default() }
+}
 
 #[test]
 fn the_log_keeps_its_promises_on_the_operating_systems_disk() {

@@ -157,6 +157,50 @@ fn a_failed_sync_refuses_and_poisons() {
     assert_eq!(open(&disk.reboot()).unwrap().get(key(1)).unwrap(), b"one".as_slice());
 }
 
+/// After a failed sync the page cache shows bytes that the medium does not have, and the next sync says `Ok`. A process
+/// that starts again on that cache must not take them for durable.
+#[test]
+fn a_restart_after_a_failed_sync_does_not_trust_the_page_cache() {
+    let disk = new_disk(1);
+    let votes = open(&disk).unwrap();
+    assert!(save(&votes, 1, b"one"));
+    disk.schedule(Fault::SyncError, 1);
+    assert!(!save(&votes, 1, b"two"));
+    drop(votes);
+    let votes = open(&disk).unwrap();
+    let relied_on = votes.get(key(1)).unwrap();
+    assert_eq!(relied_on, b"two".as_slice(), "the cache shows it");
+    assert_eq!(open(&disk.reboot()).unwrap().get(key(1)).unwrap(), relied_on);
+}
+
+/// Random failures of writes and syncs: what was released is there after any crash.
+#[test]
+fn no_released_vote_is_forgotten_whatever_fails() {
+    for seed in 0..600 {
+        let disk = new_disk(seed);
+        let mut newest = [0; 3];
+        for process in 0..4 {
+            let Ok(votes) = open(&disk) else { break };
+            disk.set_rates(FaultRates { write_errors: 20_000, sync_errors: 20_000, ..FaultRates::default() });
+            for number in 1..=20u32 {
+                let log = number % 3;
+                let vote = process * 100 + number;
+                if save(&votes, log, &vote.to_le_bytes()) {
+                    newest[log as usize] = vote;
+                }
+            }
+            // The process ends and another starts on the same page cache.
+            disk.clear_faults();
+        }
+        disk.crash(CrashMode::ALL[usize::try_from(seed % 4).unwrap()]);
+        let votes = open(&disk.reboot()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        for (log, newest) in (0..).zip(newest) {
+            let found = votes.get(key(log)).map_or(0, |vote| u32::from_le_bytes(vote.as_ref().try_into().unwrap()));
+            assert!(found >= newest, "seed {seed}: vote {newest} of log {log} was released, {found} is there");
+        }
+    }
+}
+
 #[test]
 fn damage_of_any_released_byte_is_refused() {
     let disk = new_disk(1);
