@@ -7,6 +7,8 @@
 //! first read. The open segment is read to its end (see `scan`). After a clean close not even that is needed.
 
 use std::collections::BTreeSet;
+use std::io::IoSlice;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::log_key::LogKey;
 use crate::planted::{Bug, is_planted};
 use crate::sealed_file::{self, FileKind};
+
+/// How much of a tail is written again at a time.
+const REWRITE_BYTES: usize = 1 << 20;
 
 /// What opening a log has found and done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,8 +93,8 @@ struct LastSegment {
     index: Option<Index>,
     verified_through: u64,
     is_active: bool,
-    /// Whether entries were found that nobody knew to be durable.
-    is_beyond_mark: bool,
+    /// The bytes of entries that were found and that nobody knew to be durable.
+    unsure: Range<u64>,
 }
 
 pub(super) fn recover(place: &Place<'_>) -> Result<Recovered, OpenLogError> {
@@ -249,8 +254,8 @@ fn recover_last(
     if report.was_clean && (saved.is_some() || !is_active) {
         let membership = membership_at(&mut window, last, &mark)?;
         let verified_through = last.header.1;
-        let is_beyond_mark = false;
-        return Ok(LastSegment { end: mark, membership, index: saved, verified_through, is_active, is_beyond_mark });
+        let unsure = mark.position..mark.position;
+        return Ok(LastSegment { end: mark, membership, index: saved, verified_through, is_active, unsure });
     }
     // Also after a clean close, if something was written later (and never acknowledged), or the index is gone.
     let found = scan(&mut window, &last.header, Some(&mark), place.options.index_interval_bytes)?;
@@ -289,13 +294,15 @@ fn finish_scan(last: &Opened, found: Scan, report: &mut RecoveryReport) -> Resul
         Rest::Newer(version) => return Err(OpenLogError::newer_frame(path, version)),
     };
     let membership = found.membership.or_else(|| last.header.0.membership.clone());
+    let durable = found.index.last_where(|point| point.index.get() <= found.durable_through);
+    let durable_position = durable.map_or(0, |point| point.position).max(last.facts.end.position);
     Ok(LastSegment {
         end,
         membership,
         index: Some(found.index),
         verified_through: end.position,
         is_active,
-        is_beyond_mark: end.position > last.facts.end.position,
+        unsure: durable_position..end.position,
     })
 }
 
@@ -319,7 +326,7 @@ fn membership_at(
     Ok(Some((header.id, Bytes::copy_from_slice(bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default()))))
 }
 
-/// What was found behind the mark may be in the page cache only; from now on somebody relies on it. A torn tail is cut
+/// What nobody knew to be durable may be in the page cache only; from now on somebody relies on it. A torn tail is cut
 /// off by the manifest, so that nothing is ever written over it.
 fn make_durable(
     place: &Place<'_>,
@@ -329,7 +336,8 @@ fn make_durable(
     report: &RecoveryReport,
 ) -> Result<(), OpenLogError> {
     let (Some(segment), Some(last)) = (opened.last(), last) else { return Ok(()) };
-    if last.is_beyond_mark {
+    if !last.unsure.is_empty() {
+        write_again(segment, last.unsure.clone())?;
         segment.file.sync_data().map_err(FileError::io(FileStep::Sync, &segment.path))?;
     }
     if let Some(torn) = &report.torn_tail {
@@ -343,6 +351,22 @@ fn make_durable(
             facts.end = last.end;
         }
         sealed_file::write(&**place.disk, &place.dir.join(MANIFEST), FileKind::Manifest, &cut.encode())?;
+    }
+    Ok(())
+}
+
+/// Writes bytes of a segment over themselves. A sync alone would not do: if the last process stopped because its sync
+/// failed, the kernel takes these pages for written, and says `Ok` without a look at them.
+fn write_again(segment: &Opened, range: Range<u64>) -> Result<(), FileError> {
+    let mut buffer = vec![0; REWRITE_BYTES];
+    let mut position = range.start;
+    while position < range.end {
+        let left = usize::try_from(range.end - position).unwrap_or(REWRITE_BYTES);
+        let part = buffer.split_at_mut(left.min(REWRITE_BYTES)).0;
+        segment.file.read_at(position, part).map_err(FileError::io(FileStep::Read, &segment.path))?;
+        let mut slices = [IoSlice::new(part)];
+        segment.file.write_at(position, &mut slices).map_err(FileError::io(FileStep::Write, &segment.path))?;
+        position += part.len() as u64;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@
 //! - A truncation, purge or reset that returned has happened; one that was cut off has happened or not.
 //! - A vote is not older than the last one called back, and every append made before it is there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +25,7 @@ use crate::flush::SyncFilesystem;
 use crate::planted::{Bug, plant};
 use crate::{
     Boundary, DataDir, DataDirOptions, EntryKind, Identity, Log, LogKey, LogOptions, NewEntry, OnDurable,
-    RetentionPolicy,
+    RecoveryReport, RetentionPolicy,
 };
 
 const KEY: LogKey = LogKey::new([5; 16], 2);
@@ -129,6 +129,7 @@ struct World {
 struct Machine {
     data_dir: DataDir,
     log: Log,
+    report: RecoveryReport,
 }
 
 pub(super) fn options() -> LogOptions {
@@ -142,14 +143,40 @@ pub(super) fn options() -> LogOptions {
     }
 }
 
+/// How often the rare things happened, so that a scenario that has become tame is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    torn_tails: u64,
+    left_over: u64,
+    scanned: u64,
+    rolled: u64,
+    cut_short: u64,
+}
+
+impl Seen {
+    fn add(&mut self, other: Self) {
+        self.torn_tails += other.torn_tails;
+        self.left_over += other.left_over;
+        self.scanned += other.scanned;
+        self.rolled += other.rolled;
+        self.cut_short += other.cut_short;
+    }
+
+    fn note(&mut self, report: &RecoveryReport) {
+        self.torn_tails += u64::from(report.torn_tail.is_some());
+        self.left_over += u64::from(!report.removed.is_empty());
+        self.scanned += u64::from(report.scanned_bytes > 0);
+    }
+}
+
 fn start(disk: &SimDisk) -> Result<Machine, String> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let options = DataDirOptions { may_create: true, sync_filesystem: SyncFilesystem::Auto, ..data_dir_options() };
     let data_dir = DataDir::open(shared, Path::new(DATA), options).map_err(|error| error.to_string())?;
     let (cluster, uuid) = (ClusterId::from_bytes([1; 16]), NodeUuid::from_bytes([2; 16]));
     data_dir.set_identity(Identity { cluster, node: NodeId::new(1), uuid }).map_err(|error| error.to_string())?;
-    let (log, _) = data_dir.open_log(KEY, self::options()).map_err(|error| error.to_string())?;
-    Ok(Machine { data_dir, log })
+    let (log, report) = data_dir.open_log(KEY, self::options()).map_err(|error| error.to_string())?;
+    Ok(Machine { data_dir, log, report })
 }
 
 fn batch(unique: u64, count: u64, ms: i64, value_bytes: usize) -> Bytes {
@@ -377,8 +404,9 @@ impl World {
         assert_eq!(found.map(|(offset, time)| (offset.get(), time.as_ms())), wanted, "time {at}");
     }
 
-    /// Holds the log after a cut against what may be, and goes on with what is.
-    fn settle(&mut self, machine: &Machine) {
+    /// Holds the log after a cut against what may be, and goes on with what is. Returns whether less is there than was
+    /// appended.
+    fn settle(&mut self, machine: &Machine) -> bool {
         self.listen();
         let state = machine.log.state();
         let here = read_all(&machine.log);
@@ -405,6 +433,7 @@ impl World {
         let is_instead = nth == 1;
         let mut model = outcomes[nth].clone();
         self.check_vote(machine, &model, is_instead, here.len());
+        let is_cut_short = here.len() < model.entries.len();
         model.entries = here;
         // Recovery has made durable what it found.
         model.safe_below = model.next_index();
@@ -415,6 +444,7 @@ impl World {
         check_contents(&machine.log, &self.model);
         let flushed = machine.log.flushed().map(|flushed| flushed.id);
         assert_eq!(flushed, self.model.last(), "what recovery found is durable");
+        is_cut_short
     }
 
     fn check_vote(&mut self, machine: &Machine, model: &Model, is_instead: bool, found: usize) {
@@ -467,6 +497,7 @@ fn check_contents(log: &Log, model: &Model) {
 pub(super) struct Ran {
     /// The changing calls of the disk.
     pub(super) operations: u64,
+    seen: Seen,
 }
 
 /// Runs the scenario of `seed`, with a cut in the `cut`th changing call and perhaps more of them later.
@@ -477,6 +508,7 @@ pub(super) fn run(seed: u64, cut: Option<(u64, CrashMode)>) -> Ran {
     if let Some((at, mode)) = cut {
         disk.crash_at(at, mode);
     }
+    let mut seen = Seen::default();
     for boot in 0..3 {
         let Ok(machine) = start(&disk) else {
             assert!(disk.is_crashed(), "REFUSED: {:?}", start(&disk).err());
@@ -485,7 +517,8 @@ pub(super) fn run(seed: u64, cut: Option<(u64, CrashMode)>) -> Ran {
         };
         // Only what the first boot did is counted as crash points.
         if boot > 0 {
-            world.settle(&machine);
+            seen.note(&machine.report);
+            seen.cut_short += u64::from(world.settle(&machine));
             if later.below(2) == 0 {
                 let mode = CrashMode::ALL[later.below(4) as usize];
                 disk.crash_at(later.below(40) + 1, mode);
@@ -503,8 +536,9 @@ pub(super) fn run(seed: u64, cut: Option<(u64, CrashMode)>) -> Ran {
             }
         }
         if boot == 0 && cut.is_none() {
-            return Ran { operations: disk.operations() };
+            return Ran { operations: disk.operations(), seen };
         }
+        seen.rolled += u64::from(machine.log.state().size_bytes > options().segment_bytes_max);
         if !disk.is_crashed() && later.below(2) == 0 && machine.log.close().is_ok() {
             world.listen();
             world.model.safe_below = world.model.next_index();
@@ -515,8 +549,9 @@ pub(super) fn run(seed: u64, cut: Option<(u64, CrashMode)>) -> Ran {
         disk = disk.reboot();
     }
     let machine = start(&disk).unwrap_or_else(|error| panic!("REFUSED at the last start: {error}"));
-    world.settle(&machine);
-    Ran { operations: disk.operations() }
+    seen.note(&machine.report);
+    seen.cut_short += u64::from(world.settle(&machine));
+    Ran { operations: disk.operations(), seen }
 }
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -524,7 +559,8 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 /// Runs scenarios until so many crash points were tried; panics with the line that repeats the one that failed.
-pub(super) fn explore(first_seed: u64, crash_points: u64) -> u64 {
+pub(super) fn explore(first_seed: u64, crash_points: u64) -> (u64, Seen) {
+    let mut seen = Seen::default();
     let mut tried = 0;
     let mut seed = first_seed;
     while tried < crash_points {
@@ -532,19 +568,22 @@ pub(super) fn explore(first_seed: u64, crash_points: u64) -> u64 {
         for at in 1..=operations {
             for mode in CrashMode::ALL {
                 let outcome = std::panic::catch_unwind(|| run(seed, Some((at, mode))));
-                if let Err(cause) = outcome {
-                    eprintln!("HIGHWATER_SEED={seed} fails when the power is cut in call {at}, {mode:?}");
-                    std::panic::resume_unwind(cause);
+                match outcome {
+                    Ok(ran) => seen.add(ran.seen),
+                    Err(cause) => {
+                        eprintln!("HIGHWATER_SEED={seed} fails when the power is cut in call {at}, {mode:?}");
+                        std::panic::resume_unwind(cause);
+                    }
                 }
                 tried += 1;
                 if tried >= crash_points {
-                    return tried;
+                    return (tried, seen);
                 }
             }
         }
         seed += 1;
     }
-    tried
+    (tried, seen)
 }
 
 #[test]
@@ -552,8 +591,12 @@ fn no_cut_of_the_power_loses_what_was_acknowledged() {
     let seed = from_environment("HIGHWATER_SEED").unwrap_or(1);
     let crash_points = from_environment("HIGHWATER_CRASH_POINTS").unwrap_or(20_000);
     println!("HIGHWATER_SEED={seed} HIGHWATER_CRASH_POINTS={crash_points}");
-    let tried = explore(seed, crash_points);
-    println!("{tried} crash points, nothing lost");
+    let (tried, seen) = explore(seed, crash_points);
+    println!("{tried} crash points, nothing lost; {seen:?}");
+    if tried >= 20_000 {
+        let rarest = [seen.torn_tails, seen.left_over, seen.scanned, seen.rolled, seen.cut_short].into_iter().min();
+        assert!(rarest >= Some(tried / 100), "the scenarios have become tame: {seen:?}");
+    }
 }
 
 /// The harness must find each of these, or its silence about the product means nothing.
@@ -582,7 +625,11 @@ fn a_forgotten_truncation_is_caught() {
 }
 
 #[test]
+fn appending_behind_a_torn_tail_is_caught() {
+    assert_caught(Bug::AppendBehindTornTail);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     assert_eq!(run(77, None).operations, run(77, None).operations);
-    let _ = PathBuf::from(DATA);
 }
