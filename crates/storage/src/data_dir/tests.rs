@@ -9,7 +9,7 @@ use highwater_types::{ClusterId, EntryId, LogIndex, NodeId, NodeUuid, Term, Time
 
 use super::*;
 use crate::disk::os::OsDisk;
-use crate::disk::sim::{CrashMode, SimDisk};
+use crate::disk::sim::{CrashMode, Fault, SimDisk};
 use crate::entry::{EntryKind, NewEntry};
 use crate::error::Damage;
 
@@ -306,4 +306,41 @@ fn a_log_that_nobody_holds_any_more_is_flushed_and_lets_go_of_the_lock() {
 #[should_panic(expected = "the identity of a data directory must be set")]
 fn a_log_of_nobody_is_our_own_mistake() {
     drop(open(&SimDisk::new(1)).unwrap().open_log(key(1), LogOptions::default()));
+}
+
+/// After a failed sync the page cache shows entries that the medium does not have. The next process must not take them
+/// for durable because its own sync of them says `Ok`.
+#[test]
+fn a_restart_after_a_failed_sync_makes_the_tail_durable_again() {
+    let at = Timestamp::from_ms(1);
+    // Several pages, so that the next entry does not make all of them dirty again.
+    let large = |index| NewEntry { kind: EntryKind::Metadata, payload: vec![7; 20_000].into(), ..blank(index) };
+    for durable_before in 0..3 {
+        let disk = SimDisk::new(1);
+        let data_dir = open(&disk).unwrap();
+        data_dir.set_identity(identity(1)).unwrap();
+        let (log, _) = data_dir.open_log(key(1), LogOptions::default()).unwrap();
+        for index in 1..=durable_before {
+            log.append(&[large(index)], at, None).unwrap();
+            data_dir.flusher().run_round();
+        }
+        log.append(&[large(durable_before + 1)], at, None).unwrap();
+        disk.schedule(Fault::SyncError, 1);
+        data_dir.flusher().run_round();
+        assert!(data_dir.flusher().poisoned().is_some());
+        drop((log, data_dir));
+        let data_dir = open(&disk).unwrap();
+        let (log, _) = data_dir.open_log(key(1), LogOptions::default()).unwrap();
+        // A segment whose first sync failed is in no manifest: its entries are gone, and need not come back.
+        let next = log.state().last.map_or(1, |last| last.index.get() + 1);
+        assert_eq!(next, if durable_before == 0 { 1 } else { durable_before + 2 }, "the cache shows it");
+        log.append(&[blank(next)], at, None).unwrap();
+        data_dir.flusher().run_round();
+        assert_eq!(log.state().flushed.unwrap().id.index.get(), next);
+        drop((log, data_dir));
+        let data_dir = open(&disk.reboot()).unwrap();
+        let (log, _) = data_dir.open_log(key(1), LogOptions::default()).unwrap();
+        assert_eq!(log.state().last.unwrap().index.get(), next);
+        assert_eq!(log.read_entries(LogIndex::new(1), LogIndex::new(next + 1), 1 << 20).unwrap().len() as u64, next);
+    }
 }
