@@ -1,3 +1,4 @@
+//! The header, the refusals, and the power cut at every call of a replacement.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::Path;

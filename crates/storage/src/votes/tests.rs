@@ -99,9 +99,11 @@ fn a_full_file_is_replaced_by_one_with_what_counts() {
 /// The power goes in every call of a run that appends, replaces and reopens, in every way.
 #[test]
 fn no_released_vote_is_forgotten_wherever_the_power_goes() {
+    let mut crash_points = 0;
     for mode in CrashMode::ALL {
         for seed in 0..40 {
             for nth in 1.. {
+                crash_points += 1;
                 let disk = new_disk(seed);
                 disk.crash_at(nth, mode);
                 let (mut newest, mut was_refused) = (0, false);
@@ -133,6 +135,8 @@ fn no_released_vote_is_forgotten_wherever_the_power_goes() {
             }
         }
     }
+    assert!(crash_points > 5_000, "{crash_points} crash points");
+    println!("{crash_points} crash points");
 }
 
 /// The crash test above is only worth something if a missing sync shows: here every sync is one that did nothing.
