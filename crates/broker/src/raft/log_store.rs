@@ -287,6 +287,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let state = self.log.state();
         let log = self.log.clone();
         if state.last.is_some_and(|last| id.index <= last.index) {
+            if self.log.id_at(id.index).map_err(io::Error::other)?.is_none() {
+                // Before the first entry there is nothing to drop.
+                return Ok(());
+            }
             return blocking(move || log.purge_through(id)).await;
         }
         match self.installed.at(id) {

@@ -24,7 +24,6 @@ use openraft::entry::RaftEntry as _;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::checkpoint::{self, CheckpointError, CheckpointWriter};
 use super::codec::{self, Checkpoint, SnapshotData};
@@ -264,20 +263,20 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
-        let mut write = None;
+        // openraft insists when its log was purged and there is no snapshot. `checkpoint::load` rules that out, so this
+        // is not worth a write: the next checkpoint has the boundary.
         if force && self.at.applied > self.at.boundary.as_ref().map(|boundary| boundary.id) {
             let (next_offset, membership) = (self.at.next_offset, self.at.membership.clone());
             self.at.boundary = self.at.applied.map(|id| Boundary { id, next_offset, membership });
-            write = Some(tokio::spawn(self.checkpoint()));
         }
         if self.at.boundary.is_none() && !force {
             return None;
         }
-        Some(SnapshotBuilder { snapshot: Some(self.snapshot()), write })
+        Some(SnapshotBuilder { snapshot: Some(self.snapshot()) })
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { snapshot: Some(self.snapshot()), write: None }
+        SnapshotBuilder { snapshot: Some(self.snapshot()) }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
@@ -308,19 +307,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// A snapshot, and the checkpoint with its boundary that has to be on disk before anybody hears of it.
+/// A snapshot whose boundary is on disk already: see [`StateMachine::set_boundary`].
 pub(crate) struct SnapshotBuilder {
     snapshot: Option<io::Result<Snapshot>>,
-    write: Option<JoinHandle<Result<(), CheckpointError>>>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        if let Some(write) = self.write.take() {
-            write.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        }
         self.snapshot.take().unwrap_or_else(|| Err(io::Error::other("this snapshot was built already")))
     }
 }

@@ -33,7 +33,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Rig> for Builder {
     }
 }
 
-const SNAPSHOTS: [(u64, u64); 4] = [(1, 1), (1, 2), (1, 20), (3, 3)];
+const SNAPSHOTS: [(u64, u64); 5] = [(1, 1), (1, 2), (1, 20), (2, 3), (3, 3)];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openrafts_suite_passes() {
