@@ -19,7 +19,7 @@ impl Outcome {
     ///
     /// # Panics
     /// When it failed.
-    #[must_use]
+    #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "the command failed: {}", self.stderr);
         self

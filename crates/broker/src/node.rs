@@ -244,6 +244,9 @@ async fn open_log(data: &Arc<DataDir>, key: LogKey, options: LogOptions, of: Gro
     let data = Arc::clone(data);
     on_disk(move || match data.open_log(key, options) {
         Ok((log, report)) => {
+            for name in &report.foreign {
+                tracing::warn!(name = %name.display(), "not made by highwater; left alone");
+            }
             tracing::debug!(log = %key, ?report, "opened the log of {of}");
             Ok(log)
         }

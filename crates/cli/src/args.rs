@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use highwater_client::Client;
 
 use crate::error::CliError;
-use crate::{bench, config, consume, dev, produce, server, topic};
+use crate::{bench, config, consume, dev, dump, produce, server, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     Consume(consume::ConsumeArgs),
     /// Show every setting of a node, its value, and where the value comes from
     Config(config::ConfigArgs),
+    /// Show what stands in the files of a log, without a server and without its lock
+    Dump(dump::DumpArgs),
     /// Measure a running server
     #[command(subcommand)]
     Bench(bench::BenchVerb),

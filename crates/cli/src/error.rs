@@ -3,12 +3,14 @@
 //! Owns: the table of exit codes, and what a person can do about each failure.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use highwater_broker::config::ConfigError;
 use highwater_broker::node::NodeFailure;
 use highwater_broker::server::StartError;
 use highwater_client::{ConnectError, ProduceError, ReadError, RequestError, SendAndWaitError, SendError};
+use highwater_storage::FileError;
 use highwater_types::{ErrorCode, TopicName, TopicNameError};
 
 use crate::produce::outcomes::{Counts, ProduceStop};
@@ -75,6 +77,23 @@ pub(crate) enum CliError {
         /// How far it had come.
         counts: Counts,
     },
+    /// The path holds no log.
+    #[error("{} is no segment, log or data directory", path.display())]
+    NoLog {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A log is damaged; standard output says where.
+    #[error("{problems} problem{} in {}", if *problems == 1 { "" } else { "s" }, path.display())]
+    Damaged {
+        /// How many.
+        problems: u64,
+        /// What was looked at.
+        path: PathBuf,
+    },
     /// The node did not start.
     #[error(transparent)]
     Start(Box<StartError>),
@@ -139,7 +158,11 @@ impl CliError {
             Self::Read { source: ReadError::Topic { source, .. }, .. } => request_exit_code(source),
             Self::Read { source, .. } => source.code().map_or(FAILED, server_exit_code),
             Self::Produce { cause, .. } => produce_exit_code(cause),
-            Self::Start(_)
+            Self::NoLog { .. } => NOT_FOUND,
+            Self::File(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+            Self::File(_)
+            | Self::Damaged { .. }
+            | Self::Start(_)
             | Self::NodeFailed(_)
             | Self::Runtime(_)
             | Self::Crashed(_)

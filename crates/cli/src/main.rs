@@ -11,6 +11,7 @@ mod config;
 mod console;
 mod consume;
 mod dev;
+mod dump;
 mod error;
 mod input;
 mod key_value;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Config(args) => config::run(args),
+        Verb::Dump(args) => dump::run(args),
         Verb::Dev(args) => on_runtime(dev::run(args)),
         Verb::Server(args) => on_runtime(server::run(args)),
         Verb::Topic(verb) => on_runtime(topic::run(verb)),

@@ -53,7 +53,7 @@ fn a_taken_port_is_named() {
 fn wrong_settings_are_refused_before_anything_is_touched() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    for (setting, words) in [("log.segment_bytes=1KiB", "log.segment_bytes"), ("log.segments=1", "log.segments")] {
+    for (setting, words) in [("limits.connections=0", "limits.connections"), ("log.segments=1", "log.segments")] {
         let failed = Node::try_start(BINARY, &data, &["--set", setting]).unwrap_err();
         assert_eq!(failed.status.code(), Some(2), "{}", failed.stderr);
         assert!(failed.stderr.contains(words) && failed.stderr.contains("--set"), "{}", failed.stderr);
@@ -65,13 +65,13 @@ fn wrong_settings_are_refused_before_anything_is_touched() {
 fn settings_are_shown_with_where_they_come_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("node.toml");
-    std::fs::write(&file, "[log]\nsegment_bytes = \"8MiB\"\n").unwrap();
+    std::fs::write(&file, "[limits]\nconnections = 12\n").unwrap();
     let file = file.to_string_lossy().into_owned();
     let arguments = ["config", "--config", &file, "--data", "elsewhere", "-o", "json"];
     let outcome = highwater_tests::highwater(BINARY, "127.0.0.1:1", &arguments, b"").ok();
     let rows: Vec<Value> = serde_json::from_str(outcome.text()).unwrap();
     let row = |key: &str| rows.iter().find(|row| row["key"] == key).unwrap().clone();
-    assert!(row("log.segment_bytes")["source"].as_str().unwrap().ends_with("node.toml"));
+    assert!(row("limits.connections")["source"].as_str().unwrap().ends_with("node.toml"));
     assert!(row("data.dir")["value"].as_str().unwrap().contains("elsewhere"));
     assert_eq!(row("data.dir")["source"], "flag --data");
     assert_eq!(row("grpc.listen")["source"], "default");

@@ -53,9 +53,15 @@ fn topics_outlive_a_crash() {
     fixture.run(&["topic", "create", "a", "-p", "2"]).ok();
     fixture.topic("b");
     fixture.run(&["topic", "delete", "b", "--yes"]).ok();
-    let before = fixture.text(&["topic", "list", "-o", "json"]);
+    let identity = |fixture: &Fixture| {
+        let shown = json(&fixture.text(&["topic", "describe", "a", "-o", "json"]));
+        (shown["id"].clone(), shown["partitions"].as_array().unwrap().len())
+    };
+    let before = identity(&fixture);
     let fixture = fixture.kill_and_restart();
-    assert_eq!(fixture.text(&["topic", "list", "-o", "json"]), before);
+    assert_eq!(identity(&fixture), before, "the same topic, not another of that name");
+    let list = json(&fixture.text(&["topic", "list", "-o", "json"]));
+    assert_eq!(list.as_array().unwrap().len(), 1, "what was deleted stays so: {list}");
 }
 
 #[test]
