@@ -3,8 +3,8 @@
 //! `cargo run --release -p highwater-storage --example append_bench -- DIR [MIB]`
 //!
 //! Makes a folder in DIR for each run and removes it. MIB is how much each run appends, 1024 unless given.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)] // a tool
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a tool
+#![allow(clippy::disallowed_methods, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

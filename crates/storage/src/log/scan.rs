@@ -168,7 +168,7 @@ pub(super) fn scan(
         }
     };
     let position = scanner.position;
-    if is_planted(Bug::CutAtAnyBadFrame) {
+    if is_planted(Bug::CutAtAnyBadFrame) && !matches!(stop, Stop::Frame(FrameError::End)) {
         scanner.found.rest = Rest::Torn { bytes: 1 };
         return Ok(scanner.found);
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+mod damage;
 mod model;
 
 use super::conformance;

@@ -11,6 +11,8 @@
 //! - A truncation, purge or reset that returned has happened; one that was cut off has happened or not.
 //! - A vote is not older than the last one called back, and every append made before it is there.
 
+#![allow(clippy::cast_possible_truncation)] // of numbers that were made small
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
