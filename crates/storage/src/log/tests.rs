@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod damage;
+mod format;
 mod model;
 
 use super::conformance;
