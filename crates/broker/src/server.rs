@@ -134,7 +134,7 @@ impl Server {
     /// # Errors
     /// The [`NodeFailure`] that happened before or meanwhile.
     pub async fn shutdown(mut self) -> Result<(), NodeFailure> {
-        self.health.set_serving(false).await;
+        self.health.end().await;
         self.front.request();
         if timeout(self.grace, self.serving.ended()).await.is_err() {
             tracing::warn!("breaking off calls that did not end in time");

@@ -159,6 +159,34 @@ async fn a_reader_that_does_not_read_stops_itself_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_holds_memory_and_does_not_read_is_given_up() {
+    let fixture = Fixture::with(&[("limits.message_timeout", "1s")]).await;
+    for _ in 0..8 {
+        fixture.produce(batch(&[&vec![7; 900_000]])).await.unwrap();
+    }
+    let slow = endpoint(&fixture.server).initial_stream_window_size(65_535).connect().await.unwrap();
+    let open = v1::ReadOpen {
+        topic: crate::harness::TOPIC.to_owned(),
+        from: Some(at_start()),
+        form: v1::Form::Records.into(),
+        credit_bytes: u64::MAX,
+        ..Default::default()
+    };
+    let open = v1::ReadStreamRequest { kind: Some(v1::read_stream_request::Kind::Open(open)) };
+    let mut client = v1::read_service_client::ReadServiceClient::new(slow).max_decoding_message_size(32 << 20);
+    let mut unread =
+        client.read_stream(tokio_stream::once(open).chain(tokio_stream::pending())).await.unwrap().into_inner();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let status = loop {
+        match timeout(Duration::from_secs(5), unread.message()).await.unwrap() {
+            Ok(answer) => assert!(!answer.unwrap().records.is_empty()),
+            Err(status) => break status,
+        }
+    };
+    assert!(status.message().contains("did not read its records"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_says_nothing_is_closed() {
     let fixture = Fixture::empty(&[]).await;
     let mut silent = TcpStream::connect(fixture.server.address()).await.unwrap();

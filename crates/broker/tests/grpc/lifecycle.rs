@@ -48,7 +48,8 @@ async fn a_stopping_server_says_so_and_keeps_what_it_took() {
     assert_eq!(timeout(SOON, watch.message()).await.unwrap().unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(code(&timeout(SOON, reading.message()).await.unwrap().unwrap_err()), ErrorCode::ShuttingDown);
     assert_eq!(code(&timeout(SOON, producing.message()).await.unwrap().unwrap_err()), ErrorCode::ShuttingDown);
-    drop((watch, channel));
+    assert!(timeout(SOON, watch.message()).await.unwrap().unwrap().is_none(), "a watch does not hold up the stop");
+    drop(channel);
     timeout(SOON, stopped).await.unwrap().unwrap().unwrap();
 
     let server = Server::start(config(&data, &[])).await.unwrap();

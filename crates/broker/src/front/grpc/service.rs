@@ -38,6 +38,14 @@ impl Health {
             self.0.set_service_status(service, status).await;
         }
     }
+
+    /// Tells whoever watches that the node stops, and ends their streams: a stopping server waits for streams.
+    pub(crate) async fn end(mut self) {
+        self.set_serving(false).await;
+        for service in SERVICES {
+            self.0.clear_service_status(service).await;
+        }
+    }
 }
 
 /// Everything that is served, and the switch of its health, which stands at "not serving".
