@@ -164,12 +164,6 @@ impl Node {
         self.metadata.replica.leadership()
     }
 
-    /// The node that leads the metadata group, as far as this one knows.
-    #[must_use]
-    pub fn controller_node(&self) -> Option<NodeId> {
-        self.metadata.replica.leadership().borrow().leader
-    }
-
     /// Resolves when the node cannot go on: its disk failed, or a part of it stopped. The process should end with an
     /// error then; what was acknowledged is on the disk.
     pub async fn failed(&self) -> NodeFailure {

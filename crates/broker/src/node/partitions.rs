@@ -29,8 +29,8 @@ use crate::partition::{ColdReads, Partition, PartitionSpec, ProducerLimits};
 use crate::router::OpenPartitions;
 use crate::shutdown::Shutdown;
 
-/// How many partitions are opened or closed at a time. Opening waits for the disk, not for the processor.
-const AT_ONCE: usize = 16;
+/// How many partitions are opened or closed at a time. They wait for the same flush rounds, so many cost as one.
+const AT_ONCE: usize = 64;
 
 /// How many reads may wait for the disk at a time.
 const COLD_READS_AT_ONCE: usize = 32;

@@ -115,7 +115,7 @@ fn a_cluster_is_formed_once_and_topics_survive_a_restart() {
         for partition in 0..5 {
             node.router().partition(&name("orders"), PartitionId::new(partition)).unwrap();
         }
-        assert_eq!(node.controller_node(), Some(identity.node));
+        assert_eq!(node.controller_leadership().borrow().leader, Some(identity.node));
     });
 }
 

@@ -110,3 +110,21 @@ fn a_full_disk_refuses_records_and_takes_them_again_once_there_is_room() {
         node.shutdown().await.unwrap();
     });
 }
+
+#[test]
+fn a_partition_that_found_no_room_is_opened_once_there_is_some() {
+    let disk = SimDisk::new(8);
+    runtime().block_on(async {
+        let node = Node::start(sim_options(&disk)).await.unwrap();
+        let space = node.data.space().unwrap();
+        disk.set_capacity(Some(space.total_bytes - space.free_bytes + 4_096));
+        let orders = node.controller().create_topic(topic("orders", 1)).await.unwrap();
+        node.router().wait_until_open(orders.id, Duration::from_millis(500)).await;
+        let not_open = node.router().partition(&name("orders"), PartitionId::new(0)).unwrap_err();
+        assert!(not_open.is_retryable(), "{not_open}");
+        disk.set_capacity(None);
+        node.router().wait_until_open(orders.id, Duration::from_secs(20)).await;
+        assert_eq!(append(&node, "orders", b"first").await.unwrap().get(), 0);
+        node.shutdown().await.unwrap();
+    });
+}
