@@ -30,6 +30,7 @@ use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::oneshot;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::codec;
 use super::types::{Appended, Command, LogId, RaftEntry, TypeConfig, Vote, entry_id, log_id};
@@ -49,6 +50,8 @@ pub(crate) struct LogStore {
     votes: Arc<VoteFile>,
     clock: Clock,
     installed: Installed,
+    /// Last, so that whoever waits for it finds the log let go.
+    _alive: TaskTrackerToken,
 }
 
 /// The boundary of the snapshot that was installed last, from the state machine (which knows the next offset there) to
@@ -75,8 +78,16 @@ impl Installed {
 }
 
 impl LogStore {
-    pub(crate) fn new(key: LogKey, log: Log, votes: Arc<VoteFile>, clock: Clock, installed: Installed) -> Self {
-        Self { key, log, votes, clock, installed }
+    /// `alive` is held by every clone.
+    pub(crate) fn new(
+        key: LogKey,
+        log: Log,
+        votes: Arc<VoteFile>,
+        clock: Clock,
+        installed: Installed,
+        alive: TaskTrackerToken,
+    ) -> Self {
+        Self { key, log, votes, clock, installed, _alive: alive }
     }
 
     #[cfg(test)]
@@ -151,7 +162,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        let (next, below) = self.bounds(&range);
+        let (first, below) = self.bounds(&range);
+        // Whoever applies must not miss an entry: one that was purged is an error, not a gap.
+        let next = match range.start_bound() {
+            Bound::Included(start) => *start,
+            _ => first,
+        };
         Entries { store: self.clone(), next, below, ready: VecDeque::new() }
     }
 
@@ -173,8 +189,8 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
-        let (from, below) = self.bounds(&(start..end));
-        self.read(from, below.max(from), REPLICATE_BYTES_MAX)?.into_iter().map(raise).collect()
+        // An entry that was purged is an error here, not a gap.
+        self.read(start, end, REPLICATE_BYTES_MAX)?.into_iter().map(raise).collect()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

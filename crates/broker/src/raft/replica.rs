@@ -11,6 +11,7 @@ use openraft::impls::OneshotResponder;
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::checkpoint::{self, CheckpointError};
 use super::log_store::{Installed, LogStore};
@@ -26,6 +27,9 @@ use crate::clock::Clock;
 const HEARTBEAT_MS: u64 = 250;
 const ELECTION_MS_MIN: u64 = 500;
 const ELECTION_MS_MAX: u64 = 1_000;
+
+/// How long a shutdown waits for the tasks of the replica.
+const TASKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a trim waits for the log to be cut.
 const TRIM_PATIENCE: Duration = Duration::from_secs(30);
@@ -62,6 +66,8 @@ struct Inner {
     committed: watch::Receiver<Offset>,
     failure: watch::Receiver<Option<ReplicaFailure>>,
     stop: CancellationToken,
+    /// Our own task, and openraft's as long as they hold the log.
+    tasks: TaskTracker,
 }
 
 /// Why a replica did not start or an operation on it failed.
@@ -131,27 +137,15 @@ impl Replica {
         let (committed_marks, committed) = watch::channel(at.next_offset);
         let marks = Marks { applied: applied_marks, committed: committed_marks };
         let installed = Installed::default();
-        let machine = StateMachine::new(log.clone(), Box::new(state), at, marks, installed.clone()).map_err(failed)?;
-        let store = LogStore::new(key, log.clone(), votes, clock.clone(), installed);
+        let tasks = TaskTracker::new();
+        let machine = StateMachine::new(log.clone(), Box::new(state), at, marks, installed.clone(), tasks.token());
+        let machine = machine.map_err(failed)?;
+        let store = LogStore::new(key, log.clone(), votes, clock.clone(), installed, tasks.token());
         let raft_failed = |reason: String| ReplicaError::Raft { group: group.clone(), reason };
         let config = config(&group).validate().map_err(|error| raft_failed(error.to_string()))?;
         let raft = Raft::new(raft_node(node), Arc::new(config), NoPeers, store, machine)
             .await
             .map_err(|fatal| raft_failed(fatal.to_string()))?;
-        let replica = Self::start(group, node, raft, log, clock, applied, committed);
-        replica.elect_if_alone().await?;
-        Ok(replica)
-    }
-
-    fn start(
-        group: String,
-        node: NodeId,
-        raft: Raft,
-        log: Log,
-        clock: Clock,
-        applied: watch::Receiver<Option<EntryId>>,
-        committed: watch::Receiver<Offset>,
-    ) -> Self {
         let (leadership_marks, leadership) = watch::channel(Leadership::default());
         let (failure_marks, failure) = watch::channel(None);
         let stop = CancellationToken::new();
@@ -164,8 +158,11 @@ impl Replica {
             failure: failure_marks,
             stop: stop.clone(),
         };
-        tokio::spawn(supervisor.run());
-        Self(Arc::new(Inner { group, node, raft, log, clock, leadership, committed, failure, stop }))
+        tasks.spawn(supervisor.run());
+        let inner = Inner { group, node, raft, log, clock, leadership, committed, failure, stop, tasks };
+        let replica = Self(Arc::new(inner));
+        replica.elect_if_alone().await?;
+        Ok(replica)
     }
 
     /// Nobody else could win, so there is nothing to wait for.
@@ -191,6 +188,9 @@ impl Replica {
     }
 
     /// Whether the group has members, that is, was initialized or has heard from a leader.
+    ///
+    /// # Errors
+    /// When the replica has stopped.
     pub async fn is_initialized(&self) -> Result<bool, ReplicaError> {
         self.0.raft.is_initialized().await.map_err(|fatal| self.raft_error(&fatal))
     }
@@ -307,9 +307,18 @@ impl Replica {
         if let Err(error) = self.0.raft.shutdown().await {
             tracing::error!(group = self.0.group, %error, "the replica's core did not end well");
         }
+        self.wait_for_tasks().await;
         let log = self.0.log.clone();
         if let Err(error) = self.on_log(move || log.close()).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the log was not closed");
+        }
+    }
+
+    /// openraft waits for its core, not for the state machine's task.
+    async fn wait_for_tasks(&self) {
+        self.0.tasks.close();
+        if tokio::time::timeout(TASKS_PATIENCE, self.0.tasks.wait()).await.is_err() {
+            tracing::error!(group = self.0.group, "a task of the replica did not end");
         }
     }
 
@@ -348,6 +357,7 @@ impl Replica {
     pub(crate) async fn stop_abruptly(&self) {
         self.0.stop.cancel();
         self.0.raft.shutdown().await.unwrap();
+        self.wait_for_tasks().await;
     }
 
     /// What a replica that is far behind would be sent.

@@ -24,6 +24,7 @@ use openraft::entry::RaftEntry as _;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::checkpoint::{self, CheckpointError, CheckpointWriter};
 use super::codec::{self, Checkpoint, SnapshotData};
@@ -33,8 +34,9 @@ use super::types::{
     log_id,
 };
 
-/// After so many bytes of entries a checkpoint is due; a restart after a crash applies about that much again.
-const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+/// After so many bytes of entries a checkpoint is due. A restart after a crash applies about that much again, looking at
+/// headers only; a checkpoint costs a few syncs, which at full speed must stay few.
+const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// After so many entries the positions are published and answers given, at the latest.
 const APPLY_ENTRIES_MAX: usize = 1_024;
@@ -99,6 +101,8 @@ pub(crate) struct StateMachine {
     bytes_since: u64,
     /// What the last checkpoint that was begun stands for.
     checkpointed: Option<EntryId>,
+    /// Last, so that whoever waits for it finds the log let go.
+    alive: TaskTrackerToken,
 }
 
 impl StateMachine {
@@ -112,6 +116,7 @@ impl StateMachine {
         mut at: Checkpoint,
         marks: Marks,
         installed: Installed,
+        alive: TaskTrackerToken,
     ) -> Result<Self, CheckpointError> {
         if at.seen.is_some() {
             let bytes = std::mem::take(&mut at.state);
@@ -121,7 +126,7 @@ impl StateMachine {
         }
         let writer = CheckpointWriter::new(log.clone());
         let checkpointed = at.applied;
-        let machine = Self { log, state, marks, installed, writer, at, bytes_since: 0, checkpointed };
+        let machine = Self { log, state, marks, installed, writer, at, bytes_since: 0, checkpointed, alive };
         machine.publish();
         Ok(machine)
     }
@@ -205,8 +210,9 @@ impl StateMachine {
         if !is_due || self.writer.is_busy() || !self.writer.is_flushed(self.at.applied) {
             return;
         }
-        let written = self.checkpoint();
+        let (written, alive) = (self.checkpoint(), self.alive.clone());
         tokio::spawn(async move {
+            let _alive = alive;
             if let Err(error) = written.await {
                 // Nothing is lost: the log holds it all, and the next one may succeed.
                 tracing::warn!(error = &error as &dyn std::error::Error, "a checkpoint was not written");

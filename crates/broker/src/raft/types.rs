@@ -44,7 +44,6 @@ impl RaftTypeConfig for TypeConfig {
 pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
 pub(crate) type RaftEntry = openraft::alias::EntryOf<TypeConfig>;
-pub(crate) type Payload = openraft::alias::PayloadOf<TypeConfig>;
 pub(crate) type Membership = openraft::Membership<u64, ()>;
 pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;

@@ -11,6 +11,8 @@ use highwater_types::batch::{BatchBuilder, Compression, NO_HEADERS, ProducerStam
 use highwater_types::{ClusterId, EntryId, NodeId, NodeUuid, Timestamp};
 use openraft::storage::RaftLogStorageExt;
 
+use tokio_util::task::TaskTracker;
+
 use crate::clock::Clock;
 use crate::raft::log_store::{Installed, LogStore};
 use crate::raft::types::RaftEntry;
@@ -68,7 +70,14 @@ impl Rig {
     }
 
     pub(crate) fn store(&self, log: &Log) -> LogStore {
-        LogStore::new(KEY, log.clone(), Arc::clone(self.data.votes()), self.clock.clone(), Installed::default())
+        LogStore::new(
+            KEY,
+            log.clone(),
+            Arc::clone(self.data.votes()),
+            self.clock.clone(),
+            Installed::default(),
+            TaskTracker::new().token(),
+        )
     }
 
     pub(crate) fn spec<S>(&self, log: Log, state: S) -> ReplicaSpec<S> {

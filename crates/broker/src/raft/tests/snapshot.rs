@@ -4,6 +4,7 @@ use highwater_storage::{EntryKind, LogOptions, RetentionPolicy};
 use highwater_types::{EntryId, Offset};
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use super::rig::{Rig, Seen, append, batch};
 use crate::raft::checkpoint;
@@ -37,9 +38,11 @@ fn machine(rig: &Rig, state: Seen) -> (StateMachine, LogStore) {
     let at = checkpoint::load(&log).unwrap();
     let marks = Marks { applied: watch::channel(None).0, committed: watch::channel(Offset::ZERO).0 };
     let installed = Installed::default();
-    let machine = StateMachine::new(log.clone(), Box::new(state), at, marks, installed.clone()).unwrap();
+    let machine =
+        StateMachine::new(log.clone(), Box::new(state), at, marks, installed.clone(), TaskTracker::new().token())
+            .unwrap();
     let votes = std::sync::Arc::clone(rig.data.votes());
-    (machine, LogStore::new(super::rig::KEY, log, votes, rig.clock.clone(), installed))
+    (machine, LogStore::new(super::rig::KEY, log, votes, rig.clock.clone(), installed, TaskTracker::new().token()))
 }
 
 async fn apply(machine: &mut StateMachine, store: &mut LogStore) {
@@ -59,7 +62,7 @@ async fn it_starts_at_the_boundary_and_ends_with_the_same_state() {
     let state = Seen::default();
     let (mut machine, mut store) = machine(&rig, state.clone());
     machine.install_snapshot(&snapshot.meta, snapshot.snapshot.clone()).await.unwrap();
-    store.purge(snapshot.meta.last_log_id.clone().unwrap()).await.unwrap();
+    store.purge(snapshot.meta.last_log_id.unwrap()).await.unwrap();
     let log = store.log().clone();
     assert_eq!(log.state().purged, Some(boundary));
     assert_eq!(state.entries(), expected.entries(), "the state is newer than the boundary");

@@ -5,6 +5,7 @@ use highwater_types::{EntryId, Offset};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use super::rig::{KEY, Rig, Seen};
 use crate::raft::checkpoint;
@@ -26,9 +27,17 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Rig> for Builder {
         }
         let marks = Marks { applied: watch::channel(None).0, committed: watch::channel(Offset::ZERO).0 };
         let at = checkpoint::load(&log).unwrap();
-        let machine = StateMachine::new(log.clone(), Box::new(Seen::default()), at, marks, installed.clone()).unwrap();
+        let machine = StateMachine::new(
+            log.clone(),
+            Box::new(Seen::default()),
+            at,
+            marks,
+            installed.clone(),
+            TaskTracker::new().token(),
+        )
+        .unwrap();
         let votes = std::sync::Arc::clone(rig.data.votes());
-        let store = LogStore::new(KEY, log, votes, rig.clock.clone(), installed);
+        let store = LogStore::new(KEY, log, votes, rig.clock.clone(), installed, TaskTracker::new().token());
         Ok((rig, store, machine))
     }
 }
