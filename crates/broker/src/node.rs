@@ -28,7 +28,6 @@ use std::time::Duration;
 use highwater_metadata::Policy;
 use highwater_storage::disk::{Disk, os::OsDisk};
 use highwater_storage::{DataDir, DataDirOptions, DataDirReport, Identity, Log, LogKey, LogOptions};
-use highwater_types::NodeId;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
