@@ -15,6 +15,7 @@
 pub mod conformance;
 mod map;
 pub mod os;
+mod residency;
 pub mod sim;
 #[cfg(test)]
 mod tests;

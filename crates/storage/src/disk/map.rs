@@ -14,17 +14,19 @@ use std::hint::black_box;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use memmap2::{Advice, Mmap, MmapOptions};
+use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 
 use super::FileView;
+use super::residency::{Residency, WINDOW_BYTES};
 
 /// The smallest page of any machine we run on; touching one byte in each of these touches every page.
 const PAGE_BYTES: usize = 4096;
 
-/// Maps the first `bytes` bytes of `file`, whatever its length is now.
-pub(super) fn map(file: &File, bytes: u64) -> io::Result<Arc<dyn FileView>> {
+/// Maps the first `bytes` bytes of `file`, whatever its length is now. What is touched counts in `residency`.
+pub(super) fn map(file: &File, bytes: u64, residency: Arc<Residency>) -> io::Result<Arc<dyn FileView>> {
     let length = usize::try_from(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the view is larger than the address space"))?;
     // The length is explicit: left alone, memmap2 would take the file's present length, and a segment grows later.
@@ -33,8 +35,19 @@ pub(super) fn map(file: &File, bytes: u64) -> io::Result<Arc<dyn FileView>> {
     // keeps a second broker away). Creating the map touches no byte of it.
     let map = unsafe { MmapOptions::new().len(length).map(file) }?;
     let map = Arc::new(map);
+    residency.enroll(&map);
     let bytes = Bytes::from_owner(SharedMap(Arc::clone(&map)));
-    Ok(Arc::new(MapView { map, bytes }))
+    Ok(Arc::new(MapView { map, bytes, residency, last_window: AtomicU64::new(u64::MAX) }))
+}
+
+/// Takes the pages of a map out of this process; touching them again brings them back from the page cache.
+pub(super) fn let_go(map: &Mmap) {
+    // SAFETY: the advice is unsafe because on private or anonymous memory it throws bytes away. This map is shared and
+    // read-only, so its bytes are the file's, and a later touch, also through a slice that is held, reads the same.
+    let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+    if let Err(error) = advised {
+        tracing::debug!(%error, "cannot let go of a map's pages");
+    }
 }
 
 /// What `Bytes` owns, so that the map lives as long as any slice of it.
@@ -50,9 +63,22 @@ impl AsRef<[u8]> for SharedMap {
 struct MapView {
     map: Arc<Mmap>,
     bytes: Bytes,
+    residency: Arc<Residency>,
+    /// The window that was touched last, so that a walk through it counts once.
+    last_window: AtomicU64,
 }
 
 impl MapView {
+    /// Counts the windows of `range` as touched, but for one that was the last already.
+    fn note_touch(&self, range: &Range<u64>) {
+        let (first, last) = (range.start / WINDOW_BYTES, range.end / WINDOW_BYTES);
+        let before = self.last_window.swap(last, Ordering::Relaxed);
+        let windows = last - first + u64::from(first != before);
+        if windows > 0 {
+            self.residency.touch(windows * WINDOW_BYTES);
+        }
+    }
+
     /// `range` cut to the view and as the machine counts.
     fn clamp(&self, range: &Range<u64>) -> Range<usize> {
         let bound = |position: u64| usize::try_from(position).map_or(self.bytes.len(), |at| at.min(self.bytes.len()));
@@ -69,6 +95,7 @@ impl FileView for MapView {
             (range.start, range.end),
             "a slice must lie inside its view"
         );
+        self.note_touch(&range);
         self.bytes.slice(clamped)
     }
 

@@ -1,7 +1,8 @@
 //! The operating system's disk: every system call of the data path.
 //!
 //! Owns: turning the promises of the seam into calls of Linux. Never: repeats a call after an error (but for EINTR),
-//! or decides what an error means. Keeps no state but one open folder a filesystem, see [`OsDisk::sync_filesystem`].
+//! or decides what an error means. Keeps no state but one open folder a filesystem, see [`OsDisk::sync_filesystem`], and how
+//! much of the maps was touched.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // files are touched here and nowhere else
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
+use super::residency::Residency;
 use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, FileView, map};
 
 /// The most slices that Linux takes in one vectored write.
@@ -29,6 +31,7 @@ pub struct OsDisk {
     /// The folders that were synced as a filesystem. They stay open because the kernel reports a failed write-back
     /// once to each open file: a folder opened only for the call would miss what another process has seen already.
     filesystems: Mutex<HashMap<PathBuf, Arc<File>>>,
+    residency: Arc<Residency>,
 }
 
 impl OsDisk {
@@ -47,6 +50,10 @@ impl OsDisk {
         let folder = Arc::new(File::open(dir)?);
         filesystems.insert(dir.to_owned(), Arc::clone(&folder));
         Ok(folder)
+    }
+
+    fn open_file(&self, options: &OpenOptions, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(OsFile { file: options.open(path)?, residency: Arc::clone(&self.residency) }))
     }
 }
 
@@ -82,15 +89,15 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        OsFile::open(OpenOptions::new().read(true).write(true).create_new(true), path)
+        self.open_file(OpenOptions::new().read(true).write(true).create_new(true), path)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        OsFile::open(OpenOptions::new().read(true).write(true), path)
+        self.open_file(OpenOptions::new().read(true).write(true), path)
     }
 
     fn open_read_only(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        OsFile::open(OpenOptions::new().read(true), path)
+        self.open_file(OpenOptions::new().read(true), path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -159,12 +166,7 @@ fn syncfs_reports_errors() -> bool {
 #[derive(Debug)]
 struct OsFile {
     file: File,
-}
-
-impl OsFile {
-    fn open(options: &OpenOptions, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(Self { file: options.open(path)? }))
-    }
+    residency: Arc<Residency>,
 }
 
 impl DiskFile for OsFile {
@@ -220,7 +222,7 @@ impl DiskFile for OsFile {
     }
 
     fn map(&self, bytes: u64) -> io::Result<Arc<dyn FileView>> {
-        map::map(&self.file, bytes)
+        map::map(&self.file, bytes, Arc::clone(&self.residency))
     }
 }
 
