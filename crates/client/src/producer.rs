@@ -103,7 +103,6 @@ impl Producer {
             },
             sender: SenderOptions {
                 acks: settings.acks.to_wire(),
-                partial_in_flight_max: settings.partial_in_flight_max,
                 delivery_timeout: settings.delivery_timeout,
                 answer_timeout,
             },

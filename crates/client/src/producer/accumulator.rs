@@ -47,10 +47,10 @@ pub(super) struct Gathered {
 /// What the sleeping sender waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
-    /// Nothing: it is awake, or cannot send anyway.
+    /// Nothing: it is awake.
     Nothing,
-    FullBatch,
-    AnyRecord,
+    /// A full batch, or one of so many bytes.
+    Bytes(usize),
 }
 
 /// What the sender gets when it asks.
@@ -171,11 +171,8 @@ impl Accumulator {
                 appended
             }
         };
-        let wakes = match state.awaited {
-            Awaited::Nothing => false,
-            Awaited::FullBatch => sealed,
-            Awaited::AnyRecord => true,
-        };
+        let gathered_bytes = state.open.as_ref().map_or(0, Gathered::bytes);
+        let wakes = matches!(state.awaited, Awaited::Bytes(bytes) if sealed || gathered_bytes >= bytes);
         if wakes {
             state.awaited = Awaited::Nothing;
         }
@@ -195,43 +192,39 @@ impl Accumulator {
     }
 
     fn seal_if_full(&self, state: &mut State, record_bytes: usize) -> bool {
-        let is_full =
-            |open: &mut Gathered| open.builder.encoded_bytes().saturating_add(record_bytes) > self.batching.batch_bytes;
+        let is_full = |open: &mut Gathered| open.bytes().saturating_add(record_bytes) > self.batching.batch_bytes;
         let Some(full) = state.open.take_if(is_full) else { return false };
-        state.bytes_expected = full.builder.encoded_bytes();
+        state.bytes_expected = full.bytes();
         state.sealed.push_back(full);
         true
     }
 
-    /// The next batch. With `allow_partial`, one that is not full yet will do once it lingered long enough.
+    /// The next batch: a full one; or one that has gathered `bytes_min`, and lingered long enough.
     ///
     /// When there is none, [`Accumulator::wait`] returns once there may be.
-    pub(super) fn take(&self, allow_partial: bool, now: Instant) -> Taken {
+    pub(super) fn take(&self, bytes_min: usize, now: Instant) -> Taken {
         let mut state = self.lock();
         if let Some(full) = state.sealed.pop_front() {
             return Taken::Batch(full);
         }
-        let (taken, awaited) = match state.open.take() {
-            Some(open) if allow_partial => {
-                let due = open.opened + self.batching.linger;
-                if state.hurry || due <= now {
-                    state.hurry = false;
-                    state.bytes_expected = open.builder.encoded_bytes();
-                    self.has_open.store(false, Ordering::Relaxed);
-                    (Taken::Batch(open), Awaited::Nothing)
-                } else {
-                    state.open = Some(open);
-                    (Taken::NotBefore(due), Awaited::FullBatch)
-                }
-            }
-            None if allow_partial => (Taken::Nothing, Awaited::AnyRecord),
-            open => {
-                state.open = open;
-                (Taken::Nothing, Awaited::FullBatch)
-            }
+        let is_ready = |open: &mut Gathered, hurry| hurry || open.bytes() >= bytes_min;
+        let hurry = state.hurry;
+        let Some(open) = state.open.take_if(|open| is_ready(open, hurry)) else {
+            state.awaited = Awaited::Bytes(bytes_min);
+            return Taken::Nothing;
         };
-        state.awaited = awaited;
-        taken
+        let due = open.opened + self.batching.linger;
+        if due > now && !hurry {
+            state.open = Some(open);
+            // Only a full one is due earlier.
+            state.awaited = Awaited::Bytes(usize::MAX);
+            return Taken::NotBefore(due);
+        }
+        state.hurry = false;
+        state.awaited = Awaited::Nothing;
+        state.bytes_expected = open.bytes();
+        self.has_open.store(false, Ordering::Relaxed);
+        Taken::Batch(open)
     }
 
     /// Returns when [`Accumulator::take`] may give more than it did last, or when there is a hurry, or it was closed.
@@ -247,7 +240,7 @@ impl Accumulator {
                 if state.open.is_some() || !state.sealed.is_empty() || state.is_closed {
                     return;
                 }
-                state.awaited = Awaited::AnyRecord;
+                state.awaited = Awaited::Bytes(0);
             }
             self.wait().await;
         }
@@ -311,6 +304,11 @@ impl Accumulator {
 }
 
 impl Gathered {
+    /// Its size before compression.
+    pub(super) fn bytes(&self) -> usize {
+        self.builder.encoded_bytes()
+    }
+
     fn append(&mut self, record: &Record, timestamp: Timestamp, memory_bytes: usize) -> Result<Delivery, BatchError> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let index = self.builder.append(timestamp, key, value, &record.headers)?;

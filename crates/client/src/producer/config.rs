@@ -59,7 +59,6 @@ pub struct ProducerBuilder {
     pub(super) delivery_timeout: Duration,
     pub(super) is_idempotent: bool,
     pub(super) batches_in_flight_max: usize,
-    pub(super) partial_in_flight_max: usize,
 }
 
 impl ProducerBuilder {
@@ -74,7 +73,6 @@ impl ProducerBuilder {
             delivery_timeout: Duration::from_secs(120),
             is_idempotent: true,
             batches_in_flight_max: limits::PRODUCER_BATCHES_IN_FLIGHT_MAX,
-            partial_in_flight_max: 2,
         }
     }
 
@@ -100,7 +98,7 @@ impl ProducerBuilder {
     }
 
     /// How long a batch that is not full waits for more records. Default zero: a record goes at once while the producer
-    /// is idle, and records gather while earlier ones are under way, so batches grow under load by themselves.
+    /// is idle, and records gather while as many earlier ones are under way, so batches grow under load by themselves.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

@@ -34,9 +34,6 @@ const IDLE: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub(super) struct SenderOptions {
     pub(super) acks: v1::Acks,
-    /// A batch that is not full is sent only while fewer batches than this are in flight; above, records gather. That is
-    /// what makes batches larger under load without making anybody wait on an idle producer.
-    pub(super) partial_in_flight_max: usize,
     pub(super) delivery_timeout: Duration,
     pub(super) answer_timeout: Duration,
 }
@@ -153,6 +150,8 @@ impl Sender {
                 if self.moves_away(server, &failure) {
                     return Ok(Ended::Again);
                 }
+                // What was given up meanwhile may have left a gap, which must be closed before anything more is sent.
+                continue;
             }
             if self.window.needs_identity() {
                 return Ok(Ended::Again);
@@ -198,8 +197,9 @@ impl Sender {
             if !self.window.has_room() {
                 return due;
             }
-            let allow_partial = self.window.in_flight() < self.options.partial_in_flight_max;
-            match self.accumulator.take(allow_partial, now) {
+            // As much as is in flight: nobody waits on an idle producer, and under load batches grow to the half of what
+            // the callers keep under way, so that one half gathers while the other travels.
+            match self.accumulator.take(self.window.in_flight_bytes(), now) {
                 Taken::Batch(gathered) => self.window.push(gathered),
                 Taken::NotBefore(instant) => {
                     due = Some(instant);

@@ -68,6 +68,8 @@ enum Place {
 struct Entry {
     promise: Promise,
     batch: Bytes,
+    /// Before compression.
+    gathered_bytes: usize,
     record_count: u32,
     first_sequence: Sequence,
     deadline: Instant,
@@ -136,10 +138,17 @@ impl Window {
         self.entries.iter().filter(|entry| matches!(entry.place, Place::InFlight { .. })).count()
     }
 
+    /// The bytes of records that are in flight, before compression.
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        let in_flight = self.entries.iter().filter(|entry| matches!(entry.place, Place::InFlight { .. }));
+        in_flight.map(|entry| entry.gathered_bytes).sum()
+    }
+
     /// Takes a batch in. The caller has seen that there is room.
     pub(super) fn push(&mut self, mut gathered: Gathered) {
         assert!(self.has_room(), "a window takes no more than its batches");
         let record_count = gathered.builder.record_count();
+        let gathered_bytes = gathered.bytes();
         let first_sequence = self.next_sequence;
         if let Some(identity) = self.identity {
             gathered.builder.set_producer(stamp(identity, first_sequence));
@@ -156,6 +165,7 @@ impl Window {
         self.entries.push_back(Entry {
             promise: gathered.promise,
             batch,
+            gathered_bytes,
             record_count,
             first_sequence,
             deadline,

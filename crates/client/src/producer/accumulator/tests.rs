@@ -26,12 +26,12 @@ fn is_woken(accumulator: &Accumulator) -> bool {
 #[test]
 fn an_idle_sender_is_woken_by_any_record_and_only_once() {
     let (accumulator, now) = (accumulator(1_000, Duration::ZERO), clock::now());
-    assert!(matches!(accumulator.take(true, now), Taken::Nothing));
+    assert!(matches!(accumulator.take(0, now), Taken::Nothing));
     append(&accumulator, 10, now).unwrap();
     assert!(is_woken(&accumulator));
     append(&accumulator, 10, now).unwrap();
     assert!(!is_woken(&accumulator), "it is awake");
-    let Taken::Batch(batch) = accumulator.take(true, now) else { panic!("a batch is there") };
+    let Taken::Batch(batch) = accumulator.take(0, now) else { panic!("a batch is there") };
     assert_eq!(batch.builder.record_count(), 2);
 }
 
@@ -39,12 +39,24 @@ fn an_idle_sender_is_woken_by_any_record_and_only_once() {
 fn a_busy_sender_is_woken_only_by_a_full_batch() {
     let (accumulator, now) = (accumulator(200, Duration::ZERO), clock::now());
     append(&accumulator, 60, now).unwrap();
-    assert!(matches!(accumulator.take(false, now), Taken::Nothing));
+    assert!(matches!(accumulator.take(usize::MAX, now), Taken::Nothing));
     assert!(!append(&accumulator, 20, now).unwrap().sealed);
     assert!(!is_woken(&accumulator));
     assert!(append(&accumulator, 60, now).unwrap().sealed);
     assert!(is_woken(&accumulator));
-    assert!(matches!(accumulator.take(false, now), Taken::Batch(batch) if batch.builder.record_count() == 2));
+    assert!(matches!(accumulator.take(usize::MAX, now), Taken::Batch(batch) if batch.builder.record_count() == 2));
+}
+
+#[test]
+fn a_sender_that_has_some_in_flight_is_woken_by_as_much() {
+    let (accumulator, now) = (accumulator(1_000, Duration::ZERO), clock::now());
+    append(&accumulator, 60, now).unwrap();
+    assert!(matches!(accumulator.take(250, now), Taken::Nothing));
+    append(&accumulator, 60, now).unwrap();
+    assert!(!is_woken(&accumulator));
+    append(&accumulator, 60, now).unwrap();
+    assert!(is_woken(&accumulator));
+    assert!(matches!(accumulator.take(250, now), Taken::Batch(batch) if batch.builder.record_count() == 3));
 }
 
 #[test]
@@ -52,17 +64,17 @@ fn a_batch_lingers_until_it_is_due_or_there_is_a_hurry() {
     let linger = Duration::from_millis(5);
     let (accumulator, now) = (accumulator(1_000, linger), clock::now());
     append(&accumulator, 10, now).unwrap();
-    assert!(matches!(accumulator.take(true, now), Taken::NotBefore(due) if due == now + linger));
+    assert!(matches!(accumulator.take(0, now), Taken::NotBefore(due) if due == now + linger));
     append(&accumulator, 10, now).unwrap();
     assert!(!is_woken(&accumulator), "the time is what it waits for");
-    assert!(matches!(accumulator.take(true, now + linger), Taken::Batch(_)));
+    assert!(matches!(accumulator.take(0, now + linger), Taken::Batch(_)));
     append(&accumulator, 10, now).unwrap();
-    assert!(matches!(accumulator.take(true, now), Taken::NotBefore(_)));
+    assert!(matches!(accumulator.take(0, now), Taken::NotBefore(_)));
     assert!(accumulator.hurry().is_some());
     assert!(is_woken(&accumulator));
-    assert!(matches!(accumulator.take(true, now), Taken::Batch(_)));
+    assert!(matches!(accumulator.take(0, now), Taken::Batch(_)));
     append(&accumulator, 10, now).unwrap();
-    assert!(matches!(accumulator.take(true, now), Taken::NotBefore(_)), "the hurry is over");
+    assert!(matches!(accumulator.take(0, now), Taken::NotBefore(_)), "the hurry is over");
 }
 
 #[test]
@@ -71,7 +83,7 @@ fn a_record_larger_than_a_batch_travels_alone() {
     append(&accumulator, 10, now).unwrap();
     append(&accumulator, 500, now).unwrap();
     append(&accumulator, 10, now).unwrap();
-    let counts: Vec<u32> = std::iter::from_fn(|| match accumulator.take(true, now) {
+    let counts: Vec<u32> = std::iter::from_fn(|| match accumulator.take(0, now) {
         Taken::Batch(batch) => Some(batch.builder.record_count()),
         _ => None,
     })
@@ -85,7 +97,7 @@ fn a_record_that_no_batch_may_hold_is_refused_and_leaves_no_trace() {
     let error = append(&accumulator, highwater_types::limits::BATCH_BYTES_MAX, now).unwrap_err();
     assert!(matches!(error, AppendError::Record(BatchError::TooLarge { .. })));
     assert!(accumulator.is_between_batches());
-    assert!(matches!(accumulator.take(true, now), Taken::Nothing));
+    assert!(matches!(accumulator.take(0, now), Taken::Nothing));
 }
 
 #[test]
@@ -95,7 +107,7 @@ fn what_is_closed_takes_nothing_and_is_finished_when_it_is_empty() {
     accumulator.close();
     assert_eq!(append(&accumulator, 10, now).unwrap_err(), AppendError::Closed);
     assert!(!accumulator.is_finished());
-    assert!(matches!(accumulator.take(true, now), Taken::Batch(_)), "closing is a hurry");
+    assert!(matches!(accumulator.take(0, now), Taken::Batch(_)), "closing is a hurry");
     assert!(accumulator.is_finished());
 }
 
@@ -121,8 +133,8 @@ proptest! {
     fn records_leave_in_their_order(steps in proptest::collection::vec((0..300_usize, 0..4_u8), 1..200)) {
         let (accumulator, now) = (accumulator(1_000, Duration::ZERO), clock::now());
         let mut taken: Vec<Vec<u8>> = Vec::new();
-        let mut take = |allow_partial| {
-            while let Taken::Batch(batch) = accumulator.take(allow_partial, now) {
+        let mut take = |bytes_min| {
+            while let Taken::Batch(batch) = accumulator.take(bytes_min, now) {
                 let bytes = batch.builder.finish().unwrap();
                 assert!(bytes.len() <= 1_000);
                 taken.extend(records(bytes).unwrap().map(|record| record.unwrap().value.unwrap().to_vec()));
@@ -135,12 +147,12 @@ proptest! {
             accumulator.append(&Record::new(value.clone()), Timestamp::from_ms(1), 0, || now).unwrap();
             appended.push(value);
             match action {
-                0 => take(false),
-                1 => take(true),
+                0 => take(usize::MAX),
+                1 => take(0),
                 _ => {}
             }
         }
-        take(true);
+        take(0);
         prop_assert_eq!(taken, appended);
     }
 }

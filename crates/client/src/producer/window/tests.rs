@@ -82,7 +82,7 @@ impl Bench {
             self.deliveries.push_back((self.next_record, appended.delivery));
             self.next_record += 1;
         }
-        let Taken::Batch(gathered) = self.accumulator.take(true, self.now) else { panic!("a batch was appended") };
+        let Taken::Batch(gathered) = self.accumulator.take(0, self.now) else { panic!("a batch was appended") };
         self.window.push(gathered);
     }
 
