@@ -112,3 +112,6 @@ impl InFlightProducers {
         self.owed.iter().find(|owed| owed.producer == id)
     }
 }
+
+#[cfg(test)]
+mod tests;

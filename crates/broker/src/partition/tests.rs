@@ -11,6 +11,8 @@ use highwater_storage::disk::sim::Fault;
 use highwater_types::batch::{BatchHeader, ProducerStamp, ValidBatch, verify_crc};
 use highwater_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
+mod crashes;
+
 use super::*;
 use crate::admission::ByteBudget;
 use crate::raft::tests::rig::{KEY, NODE, Rig, batch};
@@ -57,8 +59,11 @@ impl Running {
         let Self { rig, partition, handle, .. } = self;
         rig.disk.crash(highwater_storage::disk::sim::CrashMode::LosePending);
         partition.stop.cancel();
+        drop(handle);
         partition.replica.stop_abruptly().await;
-        drop((partition, handle));
+        partition.writer.await.unwrap();
+        drop(partition.replica);
+        drop(partition.handle);
         Self::on(rig.crash()).await
     }
 
@@ -265,6 +270,23 @@ async fn a_full_disk_refuses_before_anything_is_stored() {
     assert_eq!(run.read(0).await.unwrap().next_offset, offset(1), "reads go on");
     run.rig.disk.set_capacity(None);
     assert_eq!(base(&run.append(large).await.unwrap()), 1, "it recovers when there is space again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_start_is_not_overtaken() {
+    let run = Running::new().await;
+    run.append(batch(1, 20, None)).await.unwrap();
+    run.rig.disk.set_capacity(Some(0));
+    let stamp =
+        ProducerStamp { id: ProducerId::new(5), epoch: ProducerEpoch::new(0), first_sequence: Sequence::new(0) };
+    let large = batch(1, 4 << 20, Some(stamp));
+    assert_eq!(run.append(large.clone()).await.unwrap_err().code(), ErrorCode::DiskFull);
+    // Small enough for the space that is left, but it must not be stored before the first one.
+    let next = run.append(stamped(5, 0, 1, 1)).await.unwrap_err();
+    assert_eq!(next.code(), ErrorCode::OutOfOrderSequence);
+    run.rig.disk.set_capacity(None);
+    assert_eq!(base(&run.append(large).await.unwrap()), 1);
+    assert_eq!(base(&run.append(stamped(5, 0, 1, 1)).await.unwrap()), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
