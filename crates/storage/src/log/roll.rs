@@ -247,7 +247,7 @@ impl Inner {
                 lock(&self.writer).unindexed.retain(|waiting| !Arc::ptr_eq(waiting, &segment));
                 true
             }
-            Some(Job::Extend(space)) => self.is_fine_ahead(space.ensure(space.allocated() + 1, &self.options)),
+            Some(Job::Extend(space)) => self.is_fine_ahead(space.extend(&self.options)),
             Some(Job::Prepare(number)) => self.prepare_ahead(number),
         };
         if !went_well {

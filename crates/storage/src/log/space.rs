@@ -93,6 +93,14 @@ impl Space {
         }
     }
 
+    /// Grows the file by a step of the usual size, or not at all: what is done ahead of time is not worth the last bytes of
+    /// a disk.
+    pub(super) fn extend(&self, options: &LogOptions) -> Result<(), FileError> {
+        let _one_at_a_time = lock(&self.growing);
+        let start = self.allocated();
+        self.grow(start, grown(start, start + 1, options), options)
+    }
+
     fn grow(&self, start: u64, end: u64, options: &LogOptions) -> Result<(), FileError> {
         self.file.allocate(start..end).map_err(FileError::io(FileStep::Allocate, &self.path))?;
         if options.zero_ahead {
