@@ -39,8 +39,13 @@ impl Fixture {
 
     /// Kills the node and starts another on the same data.
     fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_with(&[])
+    }
+
+    /// The same, with more arguments for the other.
+    fn kill_and_restart_with(self, arguments: &[&str]) -> Self {
         self.node.kill();
-        let node = Node::start(BINARY, self.data.path());
+        let node = Node::start_with(BINARY, self.data.path(), arguments);
         Self { node, data: self.data }
     }
 
