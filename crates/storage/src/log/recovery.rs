@@ -180,7 +180,7 @@ fn open_segments(place: &Place<'_>, manifest: &Manifest) -> Result<Vec<Opened>, 
             }
             file => file.map_err(FileError::io(FileStep::Open, &path))?,
         };
-        let mut window = Window::new(&*file, &path)?;
+        let mut window = Window::of_header(&*file, &path)?;
         let found = window.size();
         let header = read_header(&mut window)?.map_err(|error| OpenLogError::header(&path, error))?;
         if found < facts.end.position {

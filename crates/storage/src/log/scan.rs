@@ -25,6 +25,8 @@ use crate::planted::{Bug, is_planted};
 
 /// How much is read at a time.
 const WINDOW_BYTES: usize = 1024 * 1024;
+/// How much is read at a time where only the header of a segment is wanted: a log can have thousands of them.
+const HEADER_WINDOW_BYTES: usize = 4096;
 
 /// What a window has read.
 #[derive(Debug, Default)]
@@ -38,6 +40,8 @@ pub(crate) struct Window<'file> {
     file: &'file dyn DiskFile,
     path: &'file Path,
     size: u64,
+    /// How much is read at least.
+    step: usize,
     start: u64,
     bytes: Vec<u8>,
 }
@@ -50,7 +54,12 @@ impl<'file> Window<'file> {
     /// Goes on with what an earlier window on the same file has read.
     pub(crate) fn resume(file: &'file dyn DiskFile, path: &'file Path, seen: Seen) -> Result<Self, FileError> {
         let size = file.size().map_err(FileError::io(FileStep::Read, path))?;
-        Ok(Self { file, path, size, start: seen.start, bytes: seen.bytes })
+        Ok(Self { file, path, size, step: WINDOW_BYTES, start: seen.start, bytes: seen.bytes })
+    }
+
+    /// For the header of a segment.
+    pub(super) fn of_header(file: &'file dyn DiskFile, path: &'file Path) -> Result<Self, FileError> {
+        Ok(Self { step: HEADER_WINDOW_BYTES, ..Self::new(file, path)? })
     }
 
     pub(crate) fn into_seen(self) -> Seen {
@@ -72,7 +81,7 @@ impl<'file> Window<'file> {
         let length = length.min(left);
         let is_inside = position >= self.start && position + length as u64 <= self.start + self.bytes.len() as u64;
         if !is_inside {
-            self.bytes.resize(length.max(WINDOW_BYTES).min(left), 0);
+            self.bytes.resize(length.max(self.step).min(left), 0);
             let read =
                 self.file.read_at(position, &mut self.bytes).map_err(FileError::io(FileStep::Read, self.path))?;
             self.bytes.truncate(read);
@@ -235,11 +244,18 @@ impl Scanner {
         self.found.index.offer(point, self.interval_bytes);
         if header.kind == EntryKind::Data {
             let batch = BatchHeader::read(payload).map_err(|_| CorruptCause::NotABatch)?;
+            let spans = batch.last_offset_delta.checked_add(1);
+            if spans != Some(header.record_count) || batch.total_bytes != payload.len() {
+                return Err(CorruptCause::NotABatch);
+            }
             if batch.base_offset != self.offset {
                 return Err(CorruptCause::OffsetMoved { expected: self.offset, found: batch.base_offset });
             }
             end.max_timestamp = end.max_timestamp.max(Some(batch.max_timestamp));
-        } else if header.kind == EntryKind::Membership {
+        } else if header.record_count != 0 {
+            return Err(CorruptCause::Frame(FrameError::BadHeader));
+        }
+        if header.kind == EntryKind::Membership {
             end.membership_position = Some(self.position);
             self.found.membership = Some((header.id, Bytes::copy_from_slice(payload)));
         }

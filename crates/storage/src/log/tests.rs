@@ -6,6 +6,7 @@ use std::sync::Arc;
 mod damage;
 mod format;
 mod model;
+mod threads;
 
 use super::conformance;
 use crate::DataDirOptions;
