@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use highwater_storage::{Boundary, Entry, EntryKind, Log, LogKey, NewEntry, OnDurable, VoteFile};
+use highwater_storage::{Boundary, Entry, EntryKind, Log, LogError, LogKey, NewEntry, OnDurable, VoteFile};
 use highwater_types::batch::BatchHeader;
 use highwater_types::{EntryId, LogIndex, Offset};
 use openraft::entry::RaftEntry as _;
@@ -295,7 +295,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(LogIndex::new(0), |last| LogIndex::new(last.index).next());
         let log = self.log.clone();
-        blocking(move || log.truncate_from(from)).await
+        blocking(move || log.truncate_from(from)).await?.map_err(io::Error::other)
     }
 
     async fn purge(&mut self, id: LogId) -> io::Result<()> {
@@ -307,10 +307,17 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 // Before the first entry there is nothing to drop.
                 return Ok(());
             }
-            return blocking(move || log.purge_through(id)).await;
+            return match blocking(move || log.purge_through(id)).await? {
+                Err(LogError::NoSpace(reason)) => {
+                    // To openraft an error is the end of the group. It may be done later: `Replica::trim` sees to it.
+                    tracing::warn!(%reason, %id, "the log was not cut yet");
+                    Ok(())
+                }
+                done => done.map_err(io::Error::other),
+            };
         }
         match self.installed.at(id) {
-            Some(boundary) => blocking(move || log.reset(&boundary)).await,
+            Some(boundary) => blocking(move || log.reset(&boundary)).await?.map_err(io::Error::other),
             None => Err(io::Error::other(format!(
                 "refused to purge through entry {id}: the log ends at {} and no snapshot reaches there",
                 state.last.map_or_else(|| "nothing".to_owned(), |last| last.to_string())
@@ -320,8 +327,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 }
 
 /// Runs what syncs away from the async threads.
-async fn blocking<E: std::error::Error + Send + Sync + 'static>(
-    work: impl FnOnce() -> Result<(), E> + Send + 'static,
-) -> io::Result<()> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
+async fn blocking(work: impl FnOnce() -> Result<(), LogError> + Send + 'static) -> io::Result<Result<(), LogError>> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }

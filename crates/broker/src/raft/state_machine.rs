@@ -146,13 +146,15 @@ impl StateMachine {
         self.at.applied > self.checkpointed
     }
 
-    /// Lets the log begin after `boundary`, once the result has resolved. Boundaries only move forward.
+    /// Lets the log begin after `boundary`, once the result has resolved; nothing for a boundary that is behind, not yet
+    /// applied, or where the log begins already. The same one may be given again after a failure.
     pub(crate) fn set_boundary(
         &mut self,
         boundary: Boundary,
     ) -> Option<impl Future<Output = Result<(), CheckpointError>> + Send + 'static + use<>> {
-        let is_newer = self.at.boundary.as_ref().is_none_or(|old| old.id < boundary.id);
-        if !is_newer || Some(boundary.id) > self.at.applied {
+        let is_behind = self.at.boundary.as_ref().is_some_and(|old| old.id > boundary.id);
+        let is_done = self.log.state().purged >= Some(boundary.id);
+        if is_behind || is_done || Some(boundary.id) > self.at.applied {
             return None;
         }
         self.at.boundary = Some(boundary);
@@ -167,14 +169,14 @@ impl StateMachine {
             EntryPayload::Blank => {}
             EntryPayload::Membership(m) => self.at.membership = Some((id, codec::encode_membership(&m))),
             EntryPayload::Normal(Command::Stored(stored)) => {
-                if self.at.seen.is_none_or(|seen| seen.index < id.index) {
-                    self.state.apply(&stored).map_err(io::Error::other)?;
-                }
                 assert!(
                     stored.base_offset == base_offset,
                     "entry {id} begins at {}, not {base_offset}",
                     stored.base_offset
                 );
+                if self.at.seen.is_none_or(|seen| seen.index < id.index) {
+                    self.state.apply(&stored).map_err(io::Error::other)?;
+                }
                 self.at.next_offset = stored.next_offset();
                 self.bytes_since += stored.payload.len() as u64;
             }

@@ -244,6 +244,26 @@ async fn a_trimmed_group_restarts_behind_its_boundary() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trim_that_found_no_space_is_made_up_for() {
+    let mut rig = Rig::new();
+    rig.options = LogOptions { segment_bytes_max: 4_096, ..LogOptions::default() };
+    let (replica, log) = rig.replica(Seen::default()).await.unwrap();
+    for _ in 0..50 {
+        replica.propose(EntryKind::Data, batch(1, 500, None)).await.unwrap();
+    }
+    let policy = RetentionPolicy { age_ms_max: None, bytes_max: Some(8_192) };
+    let committed = *replica.committed().borrow();
+    let boundary = log.retention_boundary(&policy, rig.clock.now(), committed).unwrap();
+    rig.disk.set_capacity(Some(0));
+    assert!(replica.trim(boundary.clone()).await.is_err(), "not even the checkpoint fits");
+    rig.disk.set_capacity(None);
+    replica.trim(boundary.clone()).await.unwrap();
+    assert_eq!(log.state().purged, Some(boundary.id));
+    assert_eq!(propose(&replica, 1).await, 50, "the group lives on");
+    replica.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proposal_for_another_term_is_refused_and_not_stored() {
     let rig = Rig::new();
     let (replica, log) = rig.replica(Seen::default()).await.unwrap();
