@@ -160,13 +160,21 @@ async fn a_repeated_batch_is_stored_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_a_repeat_of_one_in_flight_too() {
     let run = Running::new().await;
-    let first = run.send(stamped(5, 0, 0, 3), Acks::Quorum).await;
-    let second = run.send(stamped(5, 0, 0, 3), Acks::Quorum).await;
-    let gap = run.send(stamped(5, 0, 7, 3), Acks::Quorum).await;
+    // From here on nothing is durable before a round is run by hand.
+    run.rig.data.flusher().stop();
+    let mut first = run.send(stamped(5, 0, 0, 3), Acks::Quorum).await;
+    let mut second = run.send(stamped(5, 0, 0, 3), Acks::Quorum).await;
+    let mut gap = run.send(stamped(5, 0, 7, 3), Acks::Quorum).await;
+    // The leader's ack of a later batch shows that the writer is done with these.
+    run.send(batch(1, 20, None), Acks::Leader).await.await.unwrap();
+    for ticket in [&mut first, &mut second, &mut gap] {
+        assert!(ticket.now_or_never().is_none(), "none of it is decided: the first is not durable");
+    }
+    assert_eq!(run.handle.watermarks().log_end, offset(4), "the repeat is not in the log");
+    run.rig.data.flusher().run_round();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert_eq!((base(&first), first.duplicate, base(&second), second.duplicate), (0, false, 0, true));
     assert_eq!(gap.await.unwrap_err().code(), ErrorCode::OutOfOrderSequence);
-    assert_eq!(run.handle.watermarks().log_end, offset(3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,14 +200,23 @@ async fn leader_acks_come_before_the_disk_and_no_acks_at_once() {
     let none = run.send(batch(1, 20, None), Acks::None).await;
     let ack = none.now_or_never().unwrap().unwrap();
     assert_eq!((ack.base_offset, ack.acks), (None, Acks::None));
+    run.append(batch(1, 20, None)).await.unwrap();
+    run.rig.data.flusher().stop();
     let ack = run.send(batch(2, 20, None), Acks::Leader).await.await.unwrap();
-    assert_eq!((ack.base_offset, ack.leader_epoch), (Some(offset(1)), run.handle.leadership().epoch));
+    assert_eq!((ack.base_offset, ack.leader_epoch), (Some(offset(2)), run.handle.leadership().epoch));
+    let mut quorum = run.send(batch(1, 20, None), Acks::Quorum).await;
+    run.send(batch(1, 20, None), Acks::Leader).await.await.unwrap();
+    assert!((&mut quorum).now_or_never().is_none(), "it is in the log, but not durable");
+    assert_eq!(run.read(2).await.unwrap().batches.len(), 0, "and not committed, so nobody reads it");
+    run.rig.data.flusher().run_round();
+    assert_eq!(base(&quorum.await.unwrap()), 4);
+    run.rig.data.flusher().start_thread().unwrap();
     // What is refused is told to those who wait for the leader too.
     run.append(stamped(5, 0, 0, 1)).await.unwrap();
     let refused = run.send(stamped(5, 0, 9, 1), Acks::Leader).await.await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::OutOfOrderSequence);
     let again = run.send(stamped(5, 0, 0, 1), Acks::Leader).await.await.unwrap();
-    assert_eq!((again.base_offset, again.duplicate), (Some(offset(3)), true));
+    assert_eq!((again.base_offset, again.duplicate), (Some(offset(6)), true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,6 +23,7 @@ use highwater_storage::log::APPEND_BYTES_MAX;
 use highwater_storage::{EntryKind, Log, ReserveError, framed_bytes};
 use highwater_types::ProducerId;
 use highwater_types::batch::ValidBatch;
+use highwater_types::limits::BATCH_BYTES_MAX;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,10 @@ pub(super) const QUEUE_BATCHES_MAX: usize = 256;
 
 /// The most batches in flight: beyond this the queue fills and producers wait.
 const IN_FLIGHT_BATCHES_MAX: usize = 4_096;
+
+/// The most bytes in flight. Everything in flight may end up in one append, which the core's task writes in one go.
+const IN_FLIGHT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+const _: () = assert!(IN_FLIGHT_BYTES_MAX + 2 * (BATCH_BYTES_MAX as u64) < APPEND_BYTES_MAX);
 
 /// A batch on its way to the writer.
 pub(super) struct Append {
@@ -142,6 +147,10 @@ impl Writer {
             }
         }
         for Accepted { proposal, producer, bytes } in accepted {
+            while !self.in_flight.is_empty() && self.in_flight_bytes + bytes > IN_FLIGHT_BYTES_MAX {
+                let outcome = next_outcome(&mut self.in_flight).await;
+                self.settle(outcome);
+            }
             let ticket = self.replica.submit(proposal).await;
             self.in_flight_bytes += bytes;
             self.in_flight.push_back(InFlight { ticket, producer, bytes });
