@@ -108,18 +108,11 @@ impl Inner {
         read(&self.view).segments.clone()
     }
 
-    /// Shows other segments to readers. Only with the writer's lock.
-    fn change_segments(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
-        let old = self.view();
-        let mut segments = old.segments.clone();
-        change(&mut segments);
-        *write(&self.view) = Arc::new(View { segments, purged: old.purged, log_start: old.log_start });
-    }
-
-    /// Shows another start to readers. Only with the writer's lock.
-    fn change_start(&self, purged: EntryId, log_start: Offset) {
-        let segments = self.segments();
-        *write(&self.view) = Arc::new(View { segments, purged: Some(purged), log_start });
+    /// Shows these segments, and the writer's start, to readers: both at once, or a reader would find nothing where
+    /// something was purged. Only with the writer's lock.
+    fn show(&self, writer: &Writer, segments: Vec<Arc<Segment>>) {
+        let view = View { segments, purged: writer.purged, log_start: writer.log_start };
+        *write(&self.view) = Arc::new(view);
     }
 
     fn check_open(&self, writer: &Writer) -> Result<(), LogError> {

@@ -4,6 +4,7 @@
 //! bytes it was given, or writes anything of an append of which something was refused.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use highwater_types::batch::{self, BatchHeader};
 use highwater_types::{EntryId, Offset, Timestamp};
@@ -90,17 +91,17 @@ impl Inner {
             return Err(self.poison(FileError::Io { step: FileStep::Write, file, source }).into());
         }
         active.is_dirty = true;
-        let is_new = header.is_some();
+        let new_segment = header.map(|_| Arc::clone(&active.segment));
         advance(active, &writer.plan, entries, self.options.index_interval_bytes, bytes);
-        if is_new {
-            // Only now can a reader meet the segment: it never sees one without an entry.
-            let segment = std::sync::Arc::clone(&active.segment);
-            self.change_segments(|segments| segments.push(segment));
+        if let Some(end) = active.end {
+            writer.last = Some(end.last);
+            writer.next_offset = end.next_offset;
         }
-        let end = active.end.map(|end| (end.last, end.next_offset));
-        if let Some((last, next_offset)) = end {
-            writer.last = Some(last);
-            writer.next_offset = next_offset;
+        if let Some(segment) = new_segment {
+            // Only now can a reader meet the segment: it never sees one without an entry.
+            let mut segments = self.segments();
+            segments.push(segment);
+            self.show(writer, segments);
         }
         for entry in entries.iter().rev().filter(|entry| entry.kind == EntryKind::Membership).take(1) {
             writer.membership = Some((entry.id, entry.payload.clone()));

@@ -6,34 +6,26 @@
 //! Sealed segments are taken by the manifest's word, their headers checked; their frames are verified when they are
 //! first read. The open segment is read to its end (see `scan`). After a clean close not even that is needed.
 
+mod last;
+
 use std::collections::BTreeSet;
-use std::io::IoSlice;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use self::last::{LastFile, LastSegment, make_durable, recover_last};
 use super::error::{Corrupt, CorruptCause, OpenLogError};
 use super::file_name::{CHECKPOINT, FileName, MANIFEST, SegmentNumber};
-use super::index::{self, Index, IndexOwner};
-use super::manifest::{Manifest, SegmentEnd, SegmentFacts, Tail};
+use super::manifest::{Manifest, SegmentFacts, Tail};
 use super::options::LogOptions;
-use super::scan::{FoundHeader, Rest, Scan, Window, is_zero_from, read_header, scan};
+use super::scan::{FoundHeader, Rest, Window, read_header, scan};
 use super::segment::{Segment, SegmentParts};
 use super::segment_header::SegmentHeaderError;
 use super::space::Space;
 use super::writer::{Active, Writer};
 use crate::disk::{Disk, DiskFile};
-use crate::entry::{EntryKind, MembershipEntry};
 use crate::error::{Damage, FileError, FileStep};
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::log_key::LogKey;
-use crate::planted::{Bug, is_planted};
 use crate::sealed_file::{self, FileKind};
-
-/// How much of a tail is written again at a time.
-const REWRITE_BYTES: usize = 1 << 20;
 
 /// What opening a log has found and done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,23 +70,13 @@ pub(super) struct Place<'log> {
     pub(super) options: &'log LogOptions,
 }
 
-/// A segment's file, opened and its header checked.
+type OpenFile = Arc<dyn DiskFile>;
+
+/// A segment whose header was read and checked.
 struct Opened {
     facts: SegmentFacts,
     path: Arc<Path>,
-    file: Arc<dyn DiskFile>,
     header: FoundHeader,
-}
-
-/// The open segment after its scan.
-struct LastSegment {
-    end: SegmentEnd,
-    membership: Option<MembershipEntry>,
-    index: Option<Index>,
-    verified_through: u64,
-    is_active: bool,
-    /// The bytes of entries that were found and that nobody knew to be durable.
-    unsure: Range<u64>,
 }
 
 pub(super) fn recover(place: &Place<'_>) -> Result<Recovered, OpenLogError> {
@@ -112,16 +94,19 @@ pub(super) fn recover(place: &Place<'_>) -> Result<Recovered, OpenLogError> {
             manifest
         }
     };
-    let opened = open_segments(place, &manifest)?;
+    let (opened, file) = open_segments(place, &manifest)?;
     let unlisted = unlisted(place, &manifest, &names)?;
-    let last = match opened.last() {
-        Some(last) => Some(recover_last(place, &manifest, last, &mut report)?),
+    let last_file = opened.last().zip(file.as_ref()).map(|(segment, file)| LastFile { segment, file });
+    let last = match &last_file {
+        Some(file) => Some(recover_last(place, &manifest, file, &mut report)?),
         None => None,
     };
     // Everything was checked. From here on files change.
-    make_durable(place, &manifest, &opened, last.as_ref(), &report)?;
+    if let (Some(file), Some(last)) = (&last_file, &last) {
+        make_durable(place, &manifest, file, last, &report)?;
+    }
     remove_leftovers(place, unlisted, &mut report)?;
-    Ok(assemble(place, manifest, opened, last, report))
+    Ok(assemble(place, manifest, opened, last.zip(file), report))
 }
 
 /// The names in a log's folder.
@@ -169,8 +154,10 @@ fn read_manifest(place: &Place<'_>) -> Result<Option<Manifest>, OpenLogError> {
     Ok(Some(manifest))
 }
 
-/// Opens the listed segments and checks that each is the one that is meant.
-fn open_segments(place: &Place<'_>, manifest: &Manifest) -> Result<Vec<Opened>, OpenLogError> {
+/// Checks that each of the listed segments is there and is the one that is meant. The last one's file stays open; of the
+/// others there can be more than a process may have open.
+fn open_segments(place: &Place<'_>, manifest: &Manifest) -> Result<(Vec<Opened>, Option<OpenFile>), OpenLogError> {
+    let mut last_file = None;
     let mut opened: Vec<Opened> = Vec::with_capacity(manifest.segments.len());
     for facts in &manifest.segments {
         let path: Arc<Path> = facts.number.segment_path(place.dir).into();
@@ -197,9 +184,10 @@ fn open_segments(place: &Place<'_>, manifest: &Manifest) -> Result<Vec<Opened>, 
         if !(is_meant && follows) {
             return Err(Corrupt::new(&path, 0, CorruptCause::WrongHeader).into());
         }
-        opened.push(Opened { facts: *facts, path: Arc::clone(&path), file, header });
+        opened.push(Opened { facts: *facts, path: Arc::clone(&path), header });
+        last_file = Some(file);
     }
-    Ok(opened)
+    Ok((opened, last_file))
 }
 
 /// The files of segments that the manifest does not list: dropped and not yet removed, prepared, or appended to and
@@ -238,139 +226,6 @@ fn check_never_durable(place: &Place<'_>, path: &Path) -> Result<(), OpenLogErro
     Ok(())
 }
 
-/// Finds where the last segment ends.
-fn recover_last(
-    place: &Place<'_>,
-    manifest: &Manifest,
-    last: &Opened,
-    report: &mut RecoveryReport,
-) -> Result<LastSegment, OpenLogError> {
-    let mark = last.facts.end;
-    let mut window = Window::new(&*last.file, &last.path)?;
-    let is_closed = manifest.tail == Tail::Sealed || is_zero_from(&mut window, mark.position)?;
-    report.was_clean = manifest.tail != Tail::Open && is_closed;
-    let is_active = manifest.tail != Tail::Sealed;
-    let saved = if report.was_clean && is_active { saved_index(place, last) } else { None };
-    if report.was_clean && (saved.is_some() || !is_active) {
-        let membership = membership_at(&mut window, last, &mark)?;
-        let verified_through = last.header.1;
-        let unsure = mark.position..mark.position;
-        return Ok(LastSegment { end: mark, membership, index: saved, verified_through, is_active, unsure });
-    }
-    // Also after a clean close, if something was written later (and never acknowledged), or the index is gone.
-    let found = scan(&mut window, &last.header, Some(&mark), place.options.index_interval_bytes)?;
-    report.scanned_bytes = found.end.map_or(0, |end| end.position);
-    finish_scan(last, found, report)
-}
-
-/// The index that a clean close has left for the open segment.
-fn saved_index(place: &Place<'_>, last: &Opened) -> Option<Index> {
-    let header = &last.header.0;
-    let owner = IndexOwner { number: header.number, salt: last.header.2, base_index: header.base_index };
-    let path = header.number.index_path(place.dir);
-    index::read_file(&**place.disk, &path, owner, last.facts.end.position).map(Index::into_memory)
-}
-
-fn finish_scan(last: &Opened, found: Scan, report: &mut RecoveryReport) -> Result<LastSegment, OpenLogError> {
-    let path = &last.path;
-    let is_enough = |end: &SegmentEnd| end.position >= last.facts.end.position || is_planted(Bug::CutAtAnyBadFrame);
-    let Some(end) = found.end.filter(is_enough) else {
-        let at = found.end.map_or(last.header.1, |end| end.position);
-        return Err(match found.rest {
-            Rest::Newer(version) => OpenLogError::newer_frame(path, version),
-            Rest::Damaged { position, cause } => Corrupt::new(path, position, cause).into(),
-            Rest::Zeros | Rest::Torn { .. } => {
-                Corrupt::new(path, at, CorruptCause::WrongEnd { expected: last.facts.end.position }).into()
-            }
-        });
-    };
-    let is_active = match found.rest {
-        Rest::Zeros => true,
-        Rest::Torn { bytes } => {
-            report.torn_tail = Some(TornTail { file: path.to_path_buf(), position: end.position, bytes });
-            is_planted(Bug::AppendBehindTornTail)
-        }
-        Rest::Damaged { position, cause } => return Err(Corrupt::new(path, position, cause).into()),
-        Rest::Newer(version) => return Err(OpenLogError::newer_frame(path, version)),
-    };
-    let membership = found.membership.or_else(|| last.header.0.membership.clone());
-    let durable = found.index.last_where(|point| point.index.get() <= found.durable_through);
-    let durable_position = durable.map_or(0, |point| point.position).max(last.facts.end.position);
-    Ok(LastSegment {
-        end,
-        membership,
-        index: Some(found.index),
-        verified_through: end.position,
-        is_active,
-        unsure: durable_position..end.position,
-    })
-}
-
-/// The latest membership at the end of a segment whose frames were not scanned.
-fn membership_at(
-    window: &mut Window<'_>,
-    segment: &Opened,
-    end: &SegmentEnd,
-) -> Result<Option<MembershipEntry>, OpenLogError> {
-    let Some(position) = end.membership_position else { return Ok(segment.header.0.membership.clone()) };
-    let corrupt = |cause| OpenLogError::from(Corrupt::new(&segment.path, position, cause));
-    let length = match crate::frame::payload_bytes(window.get(position, FRAME_HEADER_BYTES)?) {
-        Ok(payload_bytes) => FRAME_HEADER_BYTES + payload_bytes as usize,
-        Err(error) => return Err(corrupt(CorruptCause::Frame(error))),
-    };
-    let bytes = window.get(position, length)?;
-    let header = FrameHeader::verify(bytes, segment.header.2).map_err(|error| corrupt(CorruptCause::Frame(error)))?;
-    if header.kind != EntryKind::Membership {
-        return Err(corrupt(CorruptCause::WrongEnd { expected: position }));
-    }
-    Ok(Some((header.id, Bytes::copy_from_slice(bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default()))))
-}
-
-/// What nobody knew to be durable may be in the page cache only; from now on somebody relies on it. A torn tail is cut
-/// off by the manifest, so that nothing is ever written over it.
-fn make_durable(
-    place: &Place<'_>,
-    manifest: &Manifest,
-    opened: &[Opened],
-    last: Option<&LastSegment>,
-    report: &RecoveryReport,
-) -> Result<(), OpenLogError> {
-    let (Some(segment), Some(last)) = (opened.last(), last) else { return Ok(()) };
-    if !last.unsure.is_empty() {
-        write_again(segment, last.unsure.clone())?;
-        segment.file.sync_data().map_err(FileError::io(FileStep::Sync, &segment.path))?;
-    }
-    if let Some(torn) = &report.torn_tail {
-        tracing::warn!(
-            file = %torn.file.display(), position = torn.position, bytes = torn.bytes,
-            "dropped the rest of appends that were never acknowledged"
-        );
-        let mut cut = manifest.clone();
-        cut.tail = Tail::Sealed;
-        if let Some(facts) = cut.segments.last_mut() {
-            facts.end = last.end;
-        }
-        sealed_file::write(&**place.disk, &place.dir.join(MANIFEST), FileKind::Manifest, &cut.encode())?;
-    }
-    Ok(())
-}
-
-/// Writes bytes of a segment over themselves. A sync alone would not do: if the last process stopped because its sync
-/// failed, the kernel takes these pages for written, and says `Ok` without a look at them.
-fn write_again(segment: &Opened, range: Range<u64>) -> Result<(), FileError> {
-    let mut buffer = vec![0; REWRITE_BYTES];
-    let mut position = range.start;
-    while position < range.end {
-        let left = usize::try_from(range.end - position).unwrap_or(REWRITE_BYTES);
-        let part = buffer.split_at_mut(left.min(REWRITE_BYTES)).0;
-        segment.file.read_at(position, part).map_err(FileError::io(FileStep::Read, &segment.path))?;
-        let mut slices = [IoSlice::new(part)];
-        segment.file.write_at(position, &mut slices).map_err(FileError::io(FileStep::Write, &segment.path))?;
-        position += part.len() as u64;
-    }
-    Ok(())
-}
-
 fn remove_leftovers(
     place: &Place<'_>,
     unlisted: Vec<PathBuf>,
@@ -387,41 +242,39 @@ fn assemble(
     place: &Place<'_>,
     manifest: Manifest,
     opened: Vec<Opened>,
-    last: Option<LastSegment>,
+    last: Option<(LastSegment, Arc<dyn DiskFile>)>,
     report: RecoveryReport,
 ) -> Recovered {
     let mut writer = Writer::new(manifest.next_segment);
+    let mut segments = Vec::with_capacity(opened.len());
     writer.purged = manifest.purged;
-    writer.last = last.as_ref().map(|last| last.end.last).or(manifest.purged);
     writer.log_start = manifest.log_start;
-    writer.next_offset = last.as_ref().map_or(manifest.log_start, |last| last.end.next_offset);
-    writer.membership = last.as_ref().map_or(manifest.membership, |last| last.membership.clone());
-    let count = opened.len();
-    let mut segments = Vec::with_capacity(count);
-    let mut last = last;
-    for (nth, segment) in opened.into_iter().enumerate() {
-        let last = if nth + 1 == count { last.take() } else { None };
-        let is_active = last.as_ref().is_some_and(|last| last.is_active);
-        let (shared, file) = share(place, segment, last);
-        if is_active {
-            writer.active = Some(reopened(&shared, file));
-            // The manifest says that nothing follows its end; before the next ack it must not.
-            writer.is_manifest_due = report.was_clean;
-        } else {
-            writer.sealed_bytes += shared.readable();
-        }
-        segments.push(shared);
+    (writer.last, writer.next_offset) = (manifest.purged, manifest.log_start);
+    writer.membership = manifest.membership;
+    let sealed = opened.len().saturating_sub(1);
+    let mut opened = opened.into_iter();
+    segments.extend(opened.by_ref().take(sealed).map(|segment| Arc::new(share(place, segment, None))));
+    if let (Some(segment), Some((last, file))) = (opened.next(), last) {
+        (writer.last, writer.next_offset) = (Some(last.end.last), last.end.next_offset);
+        writer.membership.clone_from(&last.membership);
+        let is_active = last.is_active;
+        let segment = Arc::new(share(place, segment, Some(last)));
+        writer.active = is_active.then(|| reopened(&segment, file));
+        // A manifest that says that nothing follows its end must be gone before the next entry is acknowledged.
+        writer.is_manifest_due = is_active && manifest.tail != Tail::Open;
+        segments.push(segment);
     }
+    writer.sealed_bytes = segments.iter().filter(|segment| segment.is_sealed()).map(|segment| segment.readable()).sum();
     writer.flushed = writer.mark();
     Recovered { writer, segments, report }
 }
 
-fn share(place: &Place<'_>, opened: Opened, last: Option<LastSegment>) -> (Arc<Segment>, Arc<dyn DiskFile>) {
+/// A segment as readers will see it; `last` is what was found of the last one.
+fn share(place: &Place<'_>, opened: Opened, last: Option<LastSegment>) -> Segment {
     let (header, first_position, salt) = opened.header;
     let is_active = last.as_ref().is_some_and(|last| last.is_active);
     let end = last.as_ref().map_or(opened.facts.end, |last| last.end);
     let verified_through = last.as_ref().map_or(first_position, |last| last.verified_through);
-    let largest = if is_active { place.options.segment_bytes_max.max(end.position) } else { end.position };
     let parts = SegmentParts {
         disk: Arc::clone(place.disk),
         path: opened.path,
@@ -429,13 +282,13 @@ fn share(place: &Place<'_>, opened: Opened, last: Option<LastSegment>) -> (Arc<S
         salt,
         first_position,
         end,
-        map_bytes: largest,
+        map_bytes: if is_active { place.options.segment_bytes_max.max(end.position) } else { end.position },
         index_interval_bytes: place.options.index_interval_bytes,
         verified_through,
         written_from: if is_active { end.position } else { u64::MAX },
         is_sealed: !is_active,
     };
-    (Arc::new(Segment::new(parts, last.and_then(|last| last.index))), opened.file)
+    Segment::new(parts, last.and_then(|last| last.index))
 }
 
 /// The active segment, to be appended to again.

@@ -101,7 +101,7 @@ impl Inner {
         let end = kept.last().map(|segment| segment.end());
         writer.last = end.map(|end| end.last).or(writer.purged);
         writer.next_offset = end.map_or(writer.log_start, |end| end.next_offset);
-        self.change_segments(|segments| *segments = kept);
+        self.show(writer, kept);
         dropped
     }
 
@@ -137,8 +137,7 @@ impl Inner {
         let dropped: Vec<_> = before.iter().take(gone).cloned().collect();
         writer.sealed_bytes -= dropped.iter().map(|segment| segment.readable()).sum::<u64>();
         writer.unindexed.retain(|waiting| kept.iter().any(|segment| Arc::ptr_eq(segment, waiting)));
-        self.change_segments(|segments| *segments = kept);
-        self.change_start(id, log_start);
+        self.show(writer, kept);
         self.publish(writer);
         self.remove_files(&dropped);
         Ok(())
@@ -176,7 +175,6 @@ impl Inner {
         // Nothing of it has to be durable any more; callbacks of what was there are released with the next round.
         writer.unsynced.clear();
         let dropped = self.keep_segments(writer, Vec::new(), None);
-        self.change_start(boundary.id, boundary.next_offset);
         writer.generation += 1;
         writer.flushed = writer.mark();
         self.publish(writer);

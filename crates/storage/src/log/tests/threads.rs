@@ -32,7 +32,7 @@ fn entry(term: u64, index: u64) -> NewEntry {
 
 /// Appends, sometimes too much and then less, and commits; purges what is old.
 fn write(log: &Log, committed: &AtomicU64) {
-    let (mut term, mut next) = (1, 0);
+    let (mut term, mut next, mut appends) = (1, 0, 0);
     while next < ENTRIES {
         let count = next % 7 + 1;
         let entries: Vec<_> = (next..next + count).map(|index| entry(term, index)).collect();
@@ -49,8 +49,9 @@ fn write(log: &Log, committed: &AtomicU64) {
             continue;
         }
         committed.store(appended.log_end.get(), Ordering::Release);
-        if next % 501 == 0 {
-            let purge = log.id_at(LogIndex::new(next / 2)).unwrap().unwrap();
+        appends += 1;
+        if appends % 20 == 0 && next > 400 {
+            let purge = log.id_at(LogIndex::new(next - 400)).unwrap().unwrap();
             log.purge_through(purge).unwrap();
         }
     }
@@ -105,6 +106,7 @@ fn readers_beside_a_writer_see_no_gap_and_nothing_half_written() {
             assert!(reader.join().unwrap() > 0);
         }
     });
+    assert!(log.state().log_start.get() > 0 && log.state().last.unwrap().term.get() > 100);
     let (done, waiting) = sync_channel(1);
     let last = log.state().last.unwrap().index.get();
     log.append(&[entry(10_000, last + 1)], NOW, Some(Box::new(move |outcome| done.send(outcome).unwrap()))).unwrap();
