@@ -10,11 +10,12 @@ use crate::{bench, config, consume, dev, dump, produce, server, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
-  1  failed; standard error says what happened, to which thing, and what to do
-  2  the command line or the configuration is wrong; nothing was done
-  3  there is no such topic, partition or offset
-  4  no server could be reached";
+  0    done
+  1    failed; standard error says what happened, to which thing, and what to do
+  2    the command line or the configuration is wrong; nothing was done
+  3    there is no such topic, partition, offset or file
+  4    no server could be reached
+  130  interrupted";
 
 /// Highwater: a durable log for records, in one binary
 #[derive(Debug, Parser)]

@@ -68,3 +68,12 @@ fn what_is_not_there_has_an_exit_code_of_its_own() {
     refused(&fixture.run(&["consume", "t", "--offset", "99", "--exit-at-end"]), 3, &["99", "0", "2"]);
     refused(&fixture.run_with(&["produce", "t", "--partition", "7"], b"x\n"), 3, &["7"]);
 }
+
+#[test]
+fn of_several_servers_the_first_that_answers_is_used() {
+    let fixture = Fixture::new();
+    fixture.topic("t");
+    let servers = format!("127.0.0.1:1,{}", fixture.node.address());
+    let listed = alone(&["topic", "list", "--server", &servers]).ok();
+    assert!(listed.text().contains("\nt "), "{}", listed.text());
+}
