@@ -84,6 +84,8 @@ async fn a_client_that_does_not_read_its_answers_is_not_read_and_then_given_up()
     };
     assert!(is_stopped, "{sent} requests were taken from a client that reads no answer");
     timeout(Duration::from_secs(5), fixture.produce(batch(&[b"another client"]))).await.unwrap().unwrap();
+    // Longer than the server is patient.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     fixture.until_nothing_is_in_flight().await;
     // Now it reads: what was answered, in order, and then why there is no more.
     let mut answers = Vec::new();

@@ -16,7 +16,7 @@ use crate::batches::batch;
 use crate::harness::{TOPIC, at_start, config, produce};
 
 const GIB: f64 = (1_u64 << 30) as f64;
-const TOTAL_BYTES: usize = 4 << 30;
+const TOTAL_BYTES: usize = 2 << 30;
 const CREDIT_BYTES: u64 = 64 << 20;
 
 fn runtime(name: &str) -> Runtime {
@@ -78,7 +78,7 @@ async fn fill(mut client: ProduceServiceClient<tonic::transport::Channel>, batch
     tokio::join!(send, receive);
 }
 
-async fn drain(mut client: ReadServiceClient<tonic::transport::Channel>, until: i64) {
+async fn drain(mut client: ReadServiceClient<tonic::transport::Channel>, until: i64) -> u64 {
     let (sender, requests) = tokio::sync::mpsc::channel(64);
     let open = v1::ReadOpen {
         topic: TOPIC.to_owned(),
@@ -90,15 +90,19 @@ async fn drain(mut client: ReadServiceClient<tonic::transport::Channel>, until: 
     sender.send(v1::ReadStreamRequest { kind: Some(v1::read_stream_request::Kind::Open(open)) }).await.unwrap();
     let stream = tokio_stream::wrappers::ReceiverStream::new(requests);
     let mut answers = client.read_stream(stream).await.unwrap().into_inner();
-    let mut next = 0;
+    let (mut next, mut total) = (0, 0);
     while let Some(answer) = answers.next().await {
         let answer = answer.unwrap();
-        let bytes = answer.batches.iter().map(|batch| batch.len() as u64).sum();
+        let bytes: u64 = answer.batches.iter().map(|batch| batch.len() as u64).sum();
+        total += bytes;
         next = answer.next_offset;
         let credit = v1::Credit { bytes };
-        sender.send(v1::ReadStreamRequest { kind: Some(v1::read_stream_request::Kind::Credit(credit)) }).await.unwrap();
+        let credit = v1::ReadStreamRequest { kind: Some(v1::read_stream_request::Kind::Credit(credit)) };
+        // At the end nobody takes any.
+        let _ended = sender.send(credit).await;
     }
     assert_eq!(next, until);
+    total
 }
 
 #[test]
@@ -116,7 +120,10 @@ fn speed() {
             tokio::spawn(async move {
                 let channel = endpoint.connect().await.unwrap();
                 let mut admin = v1::admin_service_client::AdminServiceClient::new(channel.clone());
-                let topic = v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 1, ..Default::default() };
+                // The records are old; they are to stay nonetheless.
+                let config = std::collections::HashMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+                let topic =
+                    v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 1, config, ..Default::default() };
                 admin.create_topic(topic).await.unwrap();
                 let measured = Measured::begin(format!("produce {name}"));
                 fill(ProduceServiceClient::new(channel.clone()), batch.clone(), 1_000).await;
@@ -124,8 +131,9 @@ fn speed() {
                 for turn in ["first", "second"] {
                     let measured = Measured::begin(format!("consume {name}, {turn} time"));
                     let client = ReadServiceClient::new(channel.clone()).max_decoding_message_size(32 << 20);
-                    drain(client, (count * records) as i64).await;
-                    measured.end(TOTAL_BYTES);
+                    let bytes = drain(client, (count * records) as i64).await;
+                    assert_eq!(bytes, (count * batch.len()) as u64);
+                    measured.end(count * batch.len());
                 }
             })
             .await

@@ -2,12 +2,14 @@
 //!
 //! Never: checks what the controller checks. Names are checked where their type is made, settings by the metadata.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use highwater_metadata::{AlterTopic, CreateTopic, Setting, Topic};
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::AdminService;
 use highwater_types::{NodeId, TopicName};
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -22,12 +24,12 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 /// The service.
 #[derive(Clone, Debug)]
 pub(super) struct Admin {
-    context: Context,
+    context: Arc<Context>,
     started_at: Instant,
 }
 
 impl Admin {
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(context: Arc<Context>) -> Self {
         let started_at = context.clock.instant();
         Self { context, started_at }
     }
@@ -166,7 +168,7 @@ fn config_value(topic: &Topic, setting: Setting) -> v1::ConfigValue {
 }
 
 /// In the order of their names, so that the first complaint is always the same.
-fn sorted(settings: std::collections::HashMap<String, String>) -> Vec<(String, String)> {
+fn sorted(settings: HashMap<String, String>) -> Vec<(String, String)> {
     let mut settings: Vec<_> = settings.into_iter().collect();
     settings.sort_unstable();
     settings

@@ -45,12 +45,13 @@ const ANSWERS_BYTES_MAX: usize = 16 * 1024;
 /// The service. Clones are the same.
 #[derive(Clone, Debug)]
 pub(super) struct Produce {
-    context: Context,
+    // Behind one count, because a clone of this goes with each request.
+    context: Arc<Context>,
     chooser: Arc<plain::Chooser>,
 }
 
 impl Produce {
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(context: Arc<Context>) -> Self {
         Self { context, chooser: Arc::default() }
     }
 
@@ -65,7 +66,7 @@ impl Produce {
     }
 
     fn stream(self, body: Body) -> http::Response<Body> {
-        let context = self.context.clone();
+        let context = Arc::clone(&self.context);
         let requests = wire::messages(body, context.data_messages.clone());
         let shutdown = Box::pin(context.shutdown.requested());
         let tasks = context.shutdown.clone();
@@ -147,7 +148,7 @@ impl Produce {
 
 /// One produce stream.
 struct Session<S> {
-    context: Context,
+    context: Arc<Context>,
     /// Requests, taken in one by one.
     taken: Pin<Box<S>>,
     lanes: Lanes<AppendTicket>,

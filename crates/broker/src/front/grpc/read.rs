@@ -8,6 +8,7 @@
 mod records;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ const STREAM_REQUEST_BYTES_MAX: usize = 4 * 1024;
 /// The service. Clones are the same.
 #[derive(Clone, Debug)]
 pub(super) struct Read {
-    context: Context,
+    context: Arc<Context>,
 }
 
 /// An answer in pieces, and what is counted against credit.
@@ -49,7 +50,7 @@ struct Answer {
 }
 
 impl Read {
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(context: Arc<Context>) -> Self {
         Self { context }
     }
 

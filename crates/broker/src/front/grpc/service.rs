@@ -1,6 +1,7 @@
 //! The services of the front behind one router of paths: ours, health, and reflection.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use highwater_proto::v1::admin_service_server::AdminServiceServer;
@@ -50,6 +51,7 @@ impl Health {
 
 /// Everything that is served, and the switch of its health, which stands at "not serving".
 pub(crate) async fn routes(context: Context) -> Result<(Routes, Health), ReflectionError> {
+    let context = Arc::new(context);
     let health = Health(HealthReporter::new());
     health.set_serving(false).await;
     let limit = context.control_messages.bytes_max;
@@ -59,8 +61,8 @@ pub(crate) async fn routes(context: Context) -> Result<(Routes, Health), Reflect
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let health_service = HealthService::from_health_reporter(health.0.clone());
-    let routes = Routes::new(Produce::new(context.clone()))
-        .add_service(Read::new(context.clone()))
+    let routes = Routes::new(Produce::new(Arc::clone(&context)))
+        .add_service(Read::new(Arc::clone(&context)))
         .add_service(AdminServiceServer::new(Admin::new(context)).max_decoding_message_size(limit))
         .add_service(HealthServer::new(health_service).max_decoding_message_size(limit))
         .add_service(reflection().build_v1()?.max_decoding_message_size(limit))
