@@ -80,11 +80,15 @@ impl VoteFile {
         if found.is_torn {
             tracing::warn!(file = %path.display(), at = found.end, "dropped the unacknowledged rest of a vote");
         }
-        if found.is_torn || found.end > found.durable_through {
-            // What is good but above the mark may be in the page cache only, and from now on somebody relies on it. A
-            // sync would not do: if the last process stopped because its sync failed, the kernel takes these pages for
-            // written. So they are written again.
-            writer.replace()?;
+        // What was read, and the file's very name, may be in the kernel's memory only, and from now on somebody relies
+        // on it. A sync would not do: if the last process stopped because its sync failed, the kernel takes all that
+        // for written. So the votes are written again.
+        match writer.replace() {
+            // What is below the mark is as durable as the last process knew; a full disk must not keep a node down.
+            Err(error) if error.is_disk_full() && !found.is_torn && found.end <= found.durable_through => {
+                tracing::warn!(%error, "cannot write the votes again");
+            }
+            replaced => replaced?,
         }
         let shared =
             Shared { latest: Mutex::new(Latest { votes: latest, pending: Vec::new() }), writer: Mutex::new(writer) };

@@ -84,7 +84,7 @@ pub(super) fn recover(place: &Place<'_>) -> Result<Recovered, OpenLogError> {
     disk.create_dir_all(dir).map_err(FileError::io(FileStep::CreateDir, dir))?;
     let names = list(place)?;
     let mut report = RecoveryReport { foreign: names.foreign.clone(), ..RecoveryReport::default() };
-    let manifest = match read_manifest(place)? {
+    let mut manifest = match read_manifest(place)? {
         Some(manifest) => manifest,
         None if names.is_used() => return Err(OpenLogError::NoManifest { file: dir.join(MANIFEST) }),
         None => {
@@ -103,7 +103,10 @@ pub(super) fn recover(place: &Place<'_>) -> Result<Recovered, OpenLogError> {
     };
     // Everything was checked. From here on files change.
     if let (Some(file), Some(last)) = (&last_file, &last) {
-        make_durable(place, &manifest, file, last, &report)?;
+        make_durable(&mut manifest, file, last, &report)?;
+    }
+    if !report.is_new {
+        write_sealed_again(place, &manifest, &names, &report)?;
     }
     remove_leftovers(place, unlisted, &mut report)?;
     Ok(assemble(place, manifest, opened, last.zip(file), report))
@@ -222,6 +225,36 @@ fn check_never_durable(place: &Place<'_>, path: &Path) -> Result<(), OpenLogErro
     let proves = matches!(found.rest, Rest::Damaged { cause: CorruptCause::Witnessed { .. }, .. });
     if proves || found.durable_through > header.0.base_index.get() {
         return Err(Corrupt::new(path, 0, CorruptCause::Unlisted).into());
+    }
+    Ok(())
+}
+
+/// Writes the manifest and the checkpoint again. If the last process stopped because the sync of a rename failed, what
+/// was just read is perhaps only in the kernel's memory, and no sync would say so.
+fn write_sealed_again(
+    place: &Place<'_>,
+    manifest: &Manifest,
+    names: &Names,
+    report: &RecoveryReport,
+) -> Result<(), OpenLogError> {
+    let write = |name, kind, payload: &[u8]| {
+        let written = sealed_file::write(&**place.disk, &place.dir.join(name), kind, payload);
+        match written {
+            // A full disk must not keep a log from opening: that is how space is freed.
+            Err(error) if error.is_disk_full() && report.torn_tail.is_none() => {
+                tracing::warn!(%error, "cannot write a file again that was read");
+                Ok(())
+            }
+            written => written,
+        }
+    };
+    write(MANIFEST, FileKind::Manifest, &manifest.encode())?;
+    if names.has_checkpoint {
+        // A damaged one is left as it is; whoever needs it is told.
+        let path = place.dir.join(CHECKPOINT);
+        if let Ok(Some(checkpoint)) = sealed_file::read(&**place.disk, &path, FileKind::Checkpoint) {
+            write(CHECKPOINT, FileKind::Checkpoint, &checkpoint.payload)?;
+        }
     }
     Ok(())
 }

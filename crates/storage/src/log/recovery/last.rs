@@ -15,12 +15,10 @@ use crate::entry::{EntryKind, MembershipEntry};
 use crate::error::{FileError, FileStep};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::log::error::{Corrupt, CorruptCause, OpenLogError};
-use crate::log::file_name::MANIFEST;
 use crate::log::index::{self, Index, IndexOwner};
 use crate::log::manifest::{Manifest, SegmentEnd, Tail};
 use crate::log::scan::{Rest, Scan, Window, is_zero_from, scan};
 use crate::planted::{Bug, is_planted};
-use crate::sealed_file::{self, FileKind};
 
 /// The last segment with its file, still open.
 pub(super) struct LastFile<'log> {
@@ -131,11 +129,10 @@ fn membership_at(
     Ok(Some((header.id, Bytes::copy_from_slice(bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default()))))
 }
 
-/// What nobody knew to be durable may be in the page cache only; from now on somebody relies on it. A torn tail is cut
-/// off by the manifest, so that nothing is ever written over it.
+/// What nobody knew to be durable may be in the page cache only; from now on somebody relies on it. Notes in `manifest`
+/// how far the segment is durable then; a torn tail is cut off there, so that nothing is ever written over it.
 pub(super) fn make_durable(
-    place: &Place<'_>,
-    manifest: &Manifest,
+    manifest: &mut Manifest,
     file: &LastFile<'_>,
     last: &LastSegment,
     report: &RecoveryReport,
@@ -149,12 +146,10 @@ pub(super) fn make_durable(
             file = %torn.file.display(), position = torn.position, bytes = torn.bytes,
             "dropped the rest of appends that were never acknowledged"
         );
-        let mut cut = manifest.clone();
-        cut.tail = Tail::Sealed;
-        if let Some(facts) = cut.segments.last_mut() {
-            facts.end = last.end;
-        }
-        sealed_file::write(&**place.disk, &place.dir.join(MANIFEST), FileKind::Manifest, &cut.encode())?;
+        manifest.tail = Tail::Sealed;
+    }
+    if let Some(facts) = manifest.segments.last_mut() {
+        facts.end = last.end;
     }
     Ok(())
 }
