@@ -35,6 +35,8 @@ pub struct Appended {
 }
 
 const STAMP_BYTES: usize = 16;
+/// For how many entries the memory of an append is kept for the next one. More is given back: there are many logs.
+const KEPT_ENTRIES: usize = 128;
 
 impl Inner {
     pub(super) fn append(
@@ -55,6 +57,8 @@ impl Inner {
             let bytes = plan(writer, entries)?;
             self.make_room(writer, bytes, entries.first().map(|entry| entry.id.index).unwrap_or_default(), now)?;
             self.write(writer, entries, bytes)?;
+            writer.plan.shrink_to(KEPT_ENTRIES);
+            writer.heads.shrink_to(KEPT_ENTRIES * (FRAME_HEADER_BYTES + STAMP_BYTES));
             self.publish(writer);
             self.request_background(writer);
         }
