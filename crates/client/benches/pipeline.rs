@@ -2,6 +2,8 @@
 //! sends one batch over and over, without a disk.
 //!
 //! `cargo bench -p highwater-client --bench pipeline -- [produce|read] [RECORDS] [RECORD_BYTES] [IN_FLIGHT] [BATCH_BYTES]`
+//!
+//! With `HOST:PORT` among the arguments, that server is used instead: its topic `t` is created anew and filled; `read` alone reads what is there.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and tells")]
 
@@ -10,7 +12,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use bytes::Bytes;
-use highwater_client::{Client, Compression, Offset, PartitionId, Record, Timestamp};
+use highwater_client::{Client, Compression, NewTopic, Offset, PartitionId, Record, Timestamp};
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::{AdminService, AdminServiceServer};
 use highwater_proto::v1::produce_service_server::{ProduceService, ProduceServiceServer};
@@ -245,13 +247,8 @@ fn report(what: &str, records: usize, bytes: usize, start: Instant) {
     println!("{what}: {rate:.0} records/s, {megabytes:.0} MB/s");
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
-    let mut number = |default| numbers.next().unwrap_or(default);
-    let (records, record_bytes, in_flight) = (number(2_000_000), number(1024), number(1000));
-    let batch_bytes = number(256 * 1024);
-
+/// Starts the server that only acknowledges, and tells its address.
+async fn sink() -> Result<String, Failure> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     tokio::spawn(
@@ -264,9 +261,30 @@ async fn main() -> Result<(), Failure> {
             .add_service(AdminServiceServer::new(Sink))
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
     );
-    let client = Client::connect(&address).await?;
+    Ok(address)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
+    let mut number = |default| numbers.next().unwrap_or(default);
+    let (records, record_bytes, in_flight) = (number(2_000_000), number(1024), number(1000));
+    let batch_bytes = number(256 * 1024);
+
     let wants =
         |what: &str| !std::env::args().any(|argument| argument == if what == "read" { "produce" } else { "read" });
+    let client = match std::env::args().skip(1).find(|argument| argument.contains(':')) {
+        Some(server) => {
+            let client = Client::connect(&server).await?;
+            if wants("produce") {
+                // It may not be there.
+                drop(client.admin().delete_topic("t").await);
+                client.admin().create_topic(NewTopic::new("t").partitions(1)).await?;
+            }
+            client
+        }
+        None => Client::connect(&sink().await?).await?,
+    };
     if wants("produce") {
         produce(&client, records, &Bytes::from(vec![b'x'; record_bytes]), in_flight, batch_bytes).await?;
     }
