@@ -14,6 +14,8 @@
 //!   under the same sequences, so that the server can tell what it has stored.
 //! - A batch gets new sequences only while it is certain that none of the batches that are left was stored; and then
 //!   under a new epoch, so that whatever of it still is on its way is fenced off.
+//!   It is taken for granted that what was sent on a stream that broke does not come to the server after its delivery
+//!   timeout: a batch given up as unknown that is stored even later could bring its successors in a second time.
 //! - A batch fails as [`Outcome::NotDone`] only if none of its attempts may have been stored.
 
 use std::collections::VecDeque;
