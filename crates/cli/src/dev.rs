@@ -11,9 +11,8 @@ use crate::error::CliError;
 use crate::node_args::NodeArgs;
 use crate::serving::{serve, start_logging};
 
-/// Which log lines `dev` writes unless it is told otherwise: the banner says the rest. The consensus library warns of
-/// what every election brings with it.
-const QUIET: &str = "warn,openraft=error";
+/// Which log lines `dev` writes unless it is told otherwise: the banner says the rest.
+const QUIET: &str = "warn";
 const DEFAULT_PORT: u16 = 7400;
 
 /// What `highwater dev` takes.

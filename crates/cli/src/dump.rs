@@ -15,7 +15,7 @@ use highwater_storage::disk::os::OsDisk;
 use highwater_storage::inspect::{self, LogFiles, SegmentFile};
 use highwater_storage::log::manifest::Tail;
 use highwater_storage::log::{FileName, SegmentNumber};
-use highwater_storage::{FileError, FileStep};
+use highwater_storage::{FileError, FileStep, LogKey};
 
 use self::check::{Checker, Problem};
 use self::print::Printer;
@@ -95,7 +95,9 @@ fn last_listed(files: &LogFiles) -> Option<SegmentNumber> {
 fn folders_in(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let step = FileStep::List;
     let entries = OsDisk::default().list(dir).map_err(|source| FileError::Io { step, file: dir.to_owned(), source })?;
-    Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| dir.join(entry.name)).collect())
+    // Other names are foreign, or logs that are being deleted.
+    let logs = entries.into_iter().filter(|entry| entry.is_dir && entry.name.parse::<LogKey>().is_ok());
+    Ok(logs.map(|entry| dir.join(entry.name)).collect())
 }
 
 /// A segment by itself, with what the manifest beside it says, if there is one.

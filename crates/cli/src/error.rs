@@ -191,6 +191,9 @@ impl CliError {
                 }
                 _ => None,
             },
+            Self::Start(error) if matches!(**error, StartError::Bind(_)) => {
+                Some("stop what listens there, or choose another port with --listen 127.0.0.1:PORT".to_owned())
+            }
             Self::NeedsYes { .. } => Some("say --yes if that is what you want".to_owned()),
             _ => None,
         }

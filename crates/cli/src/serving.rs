@@ -38,7 +38,9 @@ pub(crate) async fn serve(config: Config, banner: impl FnOnce(SocketAddr) -> Str
 
 /// Writes log lines to standard error from now on.
 pub(crate) fn start_logging(filter: &str, format: LogFormat) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(filter)
+    // The consensus library tells every step of every election at "info", and warns of what each brings with it.
+    let quiet = if filter.contains("openraft") { "" } else { ",openraft=error" };
+    let filter = EnvFilter::try_new(format!("{filter}{quiet}"))
         .map_err(|error| CliError::BadLogFilter { filter: filter.to_owned(), cause: error.to_string() })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {

@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::key_value::KeyValue;
 use crate::output::OutputArgs;
 
-use self::report::{Description, Topics};
+use self::report::{Created, Description, Topics};
 
 /// The verbs of topics.
 #[derive(Debug, Subcommand)]
@@ -121,7 +121,8 @@ async fn create(args: CreateArgs) -> Result<(), CliError> {
         topic = topic.config(pair.key, pair.value);
     }
     admin.create_topic(topic).await.map_err(CliError::topic(&args.topic))?;
-    show(&admin, &args.topic, args.output).await
+    let found = admin.describe_topic(args.topic.as_str()).await.map_err(CliError::topic(&args.topic))?;
+    args.output.print(&Created(Description::new(found)))
 }
 
 async fn list(args: ListArgs) -> Result<(), CliError> {

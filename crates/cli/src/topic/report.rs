@@ -139,3 +139,18 @@ impl Report for Description {
         )
     }
 }
+
+/// A topic that was just made: for people a line, for programs all of it.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Created(pub(super) Description);
+
+impl Report for Created {
+    fn table(&self) -> String {
+        let Description { topic, partitions, replicas, .. } = &self.0;
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        let count = partitions.len();
+        let copies = usize::try_from(*replicas).unwrap_or(usize::MAX);
+        format!("created {topic}: {count} partition{}, {replicas} replica{}\n", plural(count), plural(copies))
+    }
+}

@@ -223,6 +223,7 @@ fn a_running_log_can_be_dumped() {
     let fixture = Fixture::new();
     fixture.topic("t");
     fixture.run_with(&["produce", "t"], b"a\nb\n").ok();
+    std::fs::create_dir(fixture.path().join("logs/half-gone.deleted")).unwrap();
     let dumped = fixture.run(&["dump", fixture.path().to_str().unwrap()]).ok();
     assert!(dumped.text().contains("data") && dumped.text().contains("segment"), "{}", dumped.text());
     assert_eq!(fixture.run(&["dump", fixture.path().to_str().unwrap(), "--verify"]).code, Some(0));
