@@ -141,3 +141,73 @@ impl Checker {
         self.counts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use highwater_client::Bytes;
+    use highwater_storage::frame::{FrameError, FrameHeader};
+    use highwater_storage::log::SegmentNumber;
+    use highwater_storage::log::manifest::SegmentEnd;
+    use highwater_types::{EntryId, LogIndex, Offset};
+
+    use super::*;
+
+    /// A segment of entries 0 to `last`, known up to byte `position`.
+    fn facts(last: u64, position: u64) -> Option<SegmentFacts> {
+        let end = SegmentEnd {
+            position,
+            last: EntryId::new(1, last),
+            next_offset: Offset::ZERO,
+            max_timestamp: None,
+            membership_position: None,
+        };
+        let (base_index, base_offset) = (LogIndex::new(0), Offset::ZERO);
+        Some(SegmentFacts { number: SegmentNumber::FIRST, base_index, base_offset, end })
+    }
+
+    fn good(position: u64, index: u64, durable_through: u64) -> FrameDump {
+        let id = EntryId::new(1, index);
+        let header = FrameHeader { kind: EntryKind::Blank, record_count: 0, id, durable_through, payload_bytes: 0 };
+        FrameDump { position, header: Ok(header), payload: Bytes::new(), batch: None }
+    }
+
+    fn bad(position: u64) -> FrameDump {
+        FrameDump { position, header: Err(FrameError::BadChecksum), payload: Bytes::new(), batch: None }
+    }
+
+    /// Where a segment of these frames is wrong.
+    fn wrong(facts: Option<SegmentFacts>, is_open: bool, frames: &[FrameDump]) -> Vec<u64> {
+        let mut checker = Checker::new(facts, is_open);
+        let mut found: Vec<_> = frames.iter().filter_map(|frame| checker.frame(frame)).collect();
+        found.extend(checker.finish());
+        found.into_iter().map(|problem| problem.position).collect()
+    }
+
+    #[test]
+    fn a_bad_frame_before_the_known_end_is_damage() {
+        assert_eq!(wrong(facts(2, 224), true, &[good(112, 0, 0), bad(152), good(192, 2, 0)]), [152]);
+    }
+
+    #[test]
+    fn a_torn_tail_is_no_damage_unless_a_later_frame_vouches_for_it() {
+        let known = facts(0, 152);
+        assert!(wrong(known, true, &[good(112, 0, 0), bad(152)]).is_empty());
+        assert!(wrong(known, true, &[good(112, 0, 0), bad(152), good(192, 2, 1)]).is_empty());
+        assert_eq!(wrong(known, true, &[good(112, 0, 0), bad(152), good(192, 2, 2)]), [152]);
+    }
+
+    #[test]
+    fn what_follows_a_logical_end_does_not_count() {
+        let mut checker = Checker::new(facts(0, 152), false);
+        assert_eq!(checker.frame(&good(112, 0, 0)), None);
+        assert_eq!(checker.frame(&good(152, 9, 0)), None, "cut off by a truncation");
+        assert_eq!(checker.finish(), None);
+        assert_eq!(checker.counts(), Counts { frames: 1, records: 0, dropped: 1 });
+    }
+
+    #[test]
+    fn a_missing_entry_is_damage_wherever_it_is_missing() {
+        assert_eq!(wrong(facts(2, 224), true, &[good(112, 0, 0), good(152, 2, 0)]), [152], "in the middle");
+        assert_eq!(wrong(facts(2, 224), true, &[good(112, 0, 0), good(152, 1, 0)]), [224], "at the end");
+    }
+}

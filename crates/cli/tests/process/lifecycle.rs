@@ -123,3 +123,31 @@ fn retention(setting: &str) {
     assert_eq!(gone.code, Some(3), "an offset that is gone is not silently another one");
     assert!(log_start > 0 && gone.stderr.contains("200000"), "the valid range is told: {}", gone.stderr);
 }
+
+#[test]
+fn a_producer_goes_on_when_its_node_is_restarted() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    let fixture = Fixture::new();
+    fixture.topic("t");
+    let mut producer = Command::new(BINARY)
+        .args(["produce", "t", "--server", fixture.node.address()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pipe = producer.stdin.take().unwrap();
+    pipe.write_all(b"before\n").unwrap();
+    let Fixture { node, data } = fixture;
+    let setting = format!("grpc.listen={}", node.address());
+    let (status, said) = node.stop();
+    assert!(status.success(), "an open stream does not hold up the stop: {said}");
+    pipe.write_all(b"meanwhile\n").unwrap();
+    let fixture = Fixture { node: Node::start_with(BINARY, data.path(), &["--set", &setting]), data };
+    pipe.write_all(b"after\n").unwrap();
+    drop(pipe);
+    assert!(producer.wait().unwrap().success());
+    let read = fixture.text(&["consume", "t", "--exit-at-end"]);
+    assert_eq!(read, "before\nmeanwhile\nafter\n");
+}
