@@ -1,7 +1,7 @@
 //! The image: what the cluster is at one moment, held in memory by every node.
 //!
 //! Owns: nodes, topics by name and by id, and the next free producer id; [`MetadataImage::replay`], its only mutation;
-//! and (in [`snapshot`]) its form as bytes.
+//! and (in `snapshot`) its form as bytes.
 //!
 //! Invariants:
 //! - An image that was shared never changes: its maps are behind `Arc`s and are copied on the first write, topics by

@@ -1,6 +1,6 @@
 //! Metadata records: the only thing about the cluster that is ever persisted, one entry of the controller's log at a time.
 //!
-//! Owns: what each record says, its form as text, and (in [`wire`]) its form as bytes.
+//! Owns: what each record says, its form as text, and (in `wire`) its form as bytes.
 //!
 //! Invariants:
 //! - A record carries absolute values (all settings of a topic, the next free producer id), so replaying it twice is

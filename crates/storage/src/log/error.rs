@@ -155,7 +155,7 @@ impl OpenLogError {
     }
 }
 
-/// Why nothing was appended. After every variant but [`AppendError::Failed`] and [`AppendError::Poisoned`] the log is
+/// Why nothing was appended. After every variant but [`AppendError::Poisoned`] the log is
 /// as it was, and goes on.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -67,9 +67,9 @@ impl fmt::Display for SegmentNumber {
 /// A name in the folder of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileName {
-    /// [`MANIFEST`].
+    /// `MANIFEST`.
     Manifest,
-    /// [`CHECKPOINT`].
+    /// `CHECKPOINT`.
     Checkpoint,
     /// A segment.
     Segment(SegmentNumber),

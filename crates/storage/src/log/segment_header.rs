@@ -131,7 +131,7 @@ impl SegmentHeader {
     /// How long the header that begins `bytes` says it is, before anything of it is believed.
     ///
     /// # Errors
-    /// When these are not the first [`SEGMENT_HEADER_BYTES_MIN`] bytes of a segment.
+    /// When these are not the first `SEGMENT_HEADER_BYTES_MIN` bytes of a segment.
     pub fn header_bytes(bytes: &[u8]) -> Result<usize, SegmentHeaderError> {
         let mut fixed = bytes.get(..SEGMENT_HEADER_BYTES_MIN).ok_or(SegmentHeaderError::Short)?;
         if !fixed.starts_with(&MAGIC) {
