@@ -40,7 +40,7 @@ fuzz TARGET SECONDS="60":
 
 # the storage model test at length: random operations, a crash at every disk operation
 crash POINTS="1000000":
-    HIGHWATER_CRASH_POINTS={{ POINTS }} cargo test --locked --release -p highwater-storage --test crash -- --nocapture
+    HIGHWATER_CRASH_POINTS={{ POINTS }} cargo test --locked --release -p highwater-storage --lib log::tests::model -- --nocapture
 
 # a dev server on ./highwater-data
 dev:

@@ -139,6 +139,8 @@ fn a_producer_goes_on_when_its_node_is_restarted() {
         .unwrap();
     let mut pipe = producer.stdin.take().unwrap();
     pipe.write_all(b"before\n").unwrap();
+    // Until it is there the producer may not even have connected, and a first connection is not waited for.
+    assert_eq!(fixture.text(&["consume", "t", "--offset", "start", "-n", "1"]), "before\n");
     let Fixture { node, data } = fixture;
     let setting = format!("grpc.listen={}", node.address());
     let (status, said) = node.stop();
