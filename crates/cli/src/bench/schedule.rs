@@ -22,10 +22,10 @@ impl Schedule {
         Self { per_second: per_second.max(1), total }
     }
 
-    /// How many records are due once `elapsed` has passed.
+    /// How many records are due once `elapsed` has passed: the first at once, the others an interval apart.
     pub(crate) fn due(self, elapsed: Duration) -> u64 {
-        let due = elapsed.as_micros().saturating_mul(u128::from(self.per_second)) / 1_000_000;
-        u64::try_from(due).unwrap_or(u64::MAX).min(self.total)
+        let intervals = elapsed.as_micros().saturating_mul(u128::from(self.per_second)) / 1_000_000;
+        u64::try_from(intervals).unwrap_or(u64::MAX).saturating_add(1).min(self.total)
     }
 
     /// When the record with this number, counted from 0, is due: microseconds from the start.
@@ -76,8 +76,9 @@ mod tests {
     #[test]
     fn records_are_spread_evenly() {
         let schedule = Schedule::new(1_000, 20);
-        assert_eq!(schedule.due(Duration::ZERO), 0);
-        assert_eq!(schedule.due(Duration::from_millis(7)), 7);
+        assert_eq!(schedule.due(Duration::ZERO), 1, "the first is due at the start");
+        assert_eq!(schedule.due(Duration::from_millis(7)), 8);
+        assert_eq!(schedule.due(Duration::from_micros(6_999)), 7);
         assert_eq!(schedule.due(Duration::from_secs(60)), 20, "never more than the total");
         assert_eq!(schedule.due_us(7), 7_000);
     }
