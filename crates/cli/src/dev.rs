@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
-use crate::serving::{serve, start_logging};
+use crate::serving::{run_node, start_logging};
 
 /// Which log lines `dev` writes unless it is told otherwise: the banner says the rest.
 const QUIET: &str = "warn";
@@ -27,13 +27,13 @@ pub(crate) struct DevArgs {
 }
 
 /// Runs a node until it is asked to stop.
-pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
     let config = args.node.load(None)?;
     let is_asked = config.settings().any(|setting| setting.key == "logging.filter" && setting.source != "default");
     let filter = if is_asked { &config.logging.filter } else { QUIET };
     start_logging(filter, config.logging.format)?;
     let data = config.data.dir.clone();
-    serve(config, move |address| banner(address, &data, &own_name())).await
+    run_node(config, move |address| banner(address, &data, &own_name()))
 }
 
 /// How this binary was called, so that what the banner tells to copy works from where the user is.

@@ -47,8 +47,8 @@ fn run(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Config(args) => config::run(args),
         Verb::Dump(args) => dump::run(args),
-        Verb::Dev(args) => on_runtime(dev::run(args)),
-        Verb::Server(args) => on_runtime(server::run(args)),
+        Verb::Dev(args) => dev::run(args),
+        Verb::Server(args) => server::run(args),
         Verb::Topic(verb) => on_runtime(topic::run(verb)),
         Verb::Produce(args) => on_runtime(produce::run(args)),
         Verb::Consume(args) => on_runtime(consume::run(args)),
@@ -56,8 +56,17 @@ fn run(verb: Verb) -> Result<(), CliError> {
     }
 }
 
+/// Runs a verb that talks to a server, on as many threads as there are cores.
 fn on_runtime(verb: impl Future<Output = Result<(), CliError>> + Send + 'static) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
+    on_runtime_of(&mut tokio::runtime::Builder::new_multi_thread(), verb)
+}
+
+/// Runs a verb to its end on a runtime of its own.
+fn on_runtime_of(
+    runtime: &mut tokio::runtime::Builder,
+    verb: impl Future<Output = Result<(), CliError>> + Send + 'static,
+) -> Result<(), CliError> {
+    let runtime = runtime.enable_all().build().map_err(CliError::Runtime)?;
     // As a task, so that it runs on the runtime's own threads and wakes up cheaply.
     let result = runtime.block_on(async { tokio::spawn(verb).await });
     // A thread that still waits for standard input must not hold up the exit.

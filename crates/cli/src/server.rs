@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
-use crate::serving::{serve, start_logging};
+use crate::serving::{run_node, start_logging};
 
 /// What `highwater server` takes.
 #[derive(Debug, Args)]
@@ -21,10 +21,10 @@ pub(crate) struct ServerArgs {
 }
 
 /// Runs a node until it is asked to stop.
-pub(crate) async fn run(args: ServerArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: ServerArgs) -> Result<(), CliError> {
     let config = args.node.load(Some(args.config))?;
     start_logging(&config.logging.filter, config.logging.format)?;
     let data = config.data.dir.clone();
     let banner = move |address| format!("gRPC {address}\ndata {}\ndurability acknowledged = fsynced", data.display());
-    serve(config, banner).await
+    run_node(config, banner)
 }

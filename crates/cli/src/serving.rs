@@ -14,11 +14,20 @@ use tracing_subscriber::EnvFilter;
 
 use crate::console::remark;
 use crate::error::CliError;
+use crate::on_runtime_of;
 use crate::output::write_stdout;
 use crate::signals::Signals;
 
 /// Starts a node, prints `banner` and `ready`, and returns when the node has stopped.
-pub(crate) async fn serve(config: Config, banner: impl FnOnce(SocketAddr) -> String) -> Result<(), CliError> {
+pub(crate) fn run_node(
+    config: Config,
+    banner: impl FnOnce(SocketAddr) -> String + Send + 'static,
+) -> Result<(), CliError> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    on_runtime_of(runtime.worker_threads(config.limits.threads), serve(config, banner))
+}
+
+async fn serve(config: Config, banner: impl FnOnce(SocketAddr) -> String) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::Signals)?;
     let server = tokio::select! {
         started = Server::start(config) => started.map_err(|source| CliError::Start(Box::new(source)))?,

@@ -72,6 +72,8 @@ pub struct GrpcConfig {
 /// What clients may take, all of them together.
 #[derive(Clone, Debug)]
 pub struct LimitsConfig {
+    /// Threads that serve requests: what the node's runtime is to be built with.
+    pub threads: usize,
     /// The memory for requests under way, in bytes. The next three are shares of it.
     pub memory_bytes: usize,
     /// Produce requests between their first byte and their answer.

@@ -81,6 +81,9 @@ options! {
         allow_insecure_network: bool = "false";
     }
     limits: Limits {
+        /// Threads that serve requests, from 1 to 1024. "auto": one fewer than there are processor cores, and at least one;
+        /// syncs of the disk have a thread of their own.
+        threads: Auto<u32> = "\"auto\"";
         /// The memory for requests under way, which the shares below are cut from. "auto": a quarter of what the machine
         /// or its control group has, at most 4GiB. From 64MiB.
         memory_bytes: Auto<ByteSize> = "\"auto\"";

@@ -85,12 +85,13 @@ impl Check {
         let memory = match raw.memory_bytes {
             Auto::Auto => {
                 let chosen = usage::memory_limit_bytes().map_or(GIB, |bytes| bytes / 4);
-                self.chose("limits.memory_bytes", chosen.clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_AUTO_MAX) / MIB * MIB)
+                let chosen = chosen.clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_AUTO_MAX) / MIB * MIB;
+                self.chose("limits.memory_bytes", ByteSize(chosen)).0
             }
             Auto::Value(size) => self.size("limits.memory_bytes", size, MEMORY_BYTES_MIN..=1 << 46)?,
         };
         let produce = match raw.produce_in_flight_bytes {
-            Auto::Auto => self.chose("limits.produce_in_flight_bytes", (memory / 2).min(PRODUCE_BYTES_MAX)),
+            Auto::Auto => self.chose("limits.produce_in_flight_bytes", ByteSize((memory / 2).min(PRODUCE_BYTES_MAX))).0,
             Auto::Value(size) => {
                 let range = PRODUCE_BYTES_MIN..=PRODUCE_BYTES_MAX.min(memory / 4 * 3);
                 self.size("limits.produce_in_flight_bytes", size, range)?
@@ -98,6 +99,7 @@ impl Check {
         };
         let rest = memory.saturating_sub(produce);
         Ok(LimitsConfig {
+            threads: self.threads(raw.threads)?,
             memory_bytes: as_usize(memory),
             produce_in_flight_bytes: as_usize(produce),
             read_decoded_bytes: as_usize(rest / 2),
@@ -115,6 +117,20 @@ impl Check {
                 Duration::from_secs(1)..=TEN_MINUTES,
             )?,
         })
+    }
+
+    fn threads(&mut self, threads: Auto<u32>) -> Result<usize, ConfigError> {
+        let key = "limits.threads";
+        match threads {
+            Auto::Auto => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                // Work hops between tasks for every batch. On few cores a second thread makes most hops a wake-up of the
+                // other one, which costs more than it helps: see docs/performance.md.
+                let chosen = cores.saturating_sub(1).max(1);
+                Ok(self.chose(key, chosen))
+            }
+            Auto::Value(threads) => Ok(as_usize(self.number(key, threads, 1..=1_024)?.into())),
+        }
     }
 
     fn topic(&self, raw: &raw::Topic) -> Result<TopicConfig, ConfigError> {
@@ -162,11 +178,11 @@ impl Check {
     }
 
     /// Notes what "auto" came to.
-    fn chose(&mut self, key: &'static str, bytes: u64) -> u64 {
+    fn chose<T: Display + Copy>(&mut self, key: &'static str, chosen: T) -> T {
         if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
-            setting.value = format!("{} ({})", setting.value, ByteSize(bytes));
+            setting.value = format!("{} ({chosen})", setting.value);
         }
-        bytes
+        chosen
     }
 
     fn setting(&self, key: &str) -> (String, String) {
