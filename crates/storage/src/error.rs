@@ -44,6 +44,10 @@ pub enum FileStep {
 }
 
 impl FileStep {
+    const fn is_sync(self) -> bool {
+        matches!(self, Self::Sync | Self::SyncDir | Self::SyncFilesystem)
+    }
+
     const fn verb(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -164,10 +168,11 @@ impl FileError {
         }
     }
 
-    /// Whether there is no space left. The only error after which the same call may succeed later.
+    /// Whether there is no space left, and nothing has happened. The only error after which the same call may succeed
+    /// later. A sync that found no space is none of these: as after every failed sync, nobody knows what is there.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        matches!(self, Self::Io { step, source, .. }
+            if !step.is_sync() && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 }

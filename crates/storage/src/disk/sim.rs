@@ -51,6 +51,11 @@ fn input_output_error() -> io::Error {
     rustix::io::Errno::IO.into()
 }
 
+/// What a sync says that fails with `fault`.
+fn sync_error(fault: Fault) -> io::Error {
+    if fault == Fault::SyncNoSpace { ErrorKind::StorageFull.into() } else { input_output_error() }
+}
+
 /// One running machine's view of the simulated disk; a clone is the same machine.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
@@ -328,7 +333,7 @@ impl Disk for SimDisk {
         lock(&self.state).operate(self.boot, Kind::Sync, |state, fault| match fault {
             None => state.names.sync_dir(dir),
             Some(Fault::SyncLost) => Ok(()),
-            Some(_) => Err(input_output_error()),
+            Some(fault) => Err(sync_error(fault)),
         })
     }
 
@@ -343,9 +348,9 @@ impl Disk for SimDisk {
                     Ok(())
                 }
                 Some(Fault::SyncLost) => Ok(()),
-                Some(_) => {
+                Some(fault) => {
                     files.iter().for_each(|file| lock(file).sync_failed());
-                    Err(input_output_error())
+                    Err(sync_error(fault))
                 }
             }
         })

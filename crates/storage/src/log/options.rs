@@ -10,8 +10,8 @@ const MIB: u64 = 1024 * KIB;
 /// How a log lays out its segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// A segment is sealed before it grows beyond this many bytes; one append that is larger gets a segment of its own.
-    /// Default 256 MiB.
+    /// A segment is sealed before it grows beyond this many bytes; one append that is larger gets a segment of its own,
+    /// and so does what was reserved at once. Default 256 MiB.
     pub segment_bytes_max: u64,
     /// A segment is sealed when it is older than this, in milliseconds. Default 7 days.
     pub segment_age_ms_max: u64,

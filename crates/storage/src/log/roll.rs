@@ -67,8 +67,8 @@ impl Inner {
         if bytes > APPEND_BYTES_MAX {
             return Err(ReserveError::TooLarge { bytes, bytes_max: APPEND_BYTES_MAX });
         }
-        let limit = self.options.segment_bytes_max;
         if let Some(active) = &writer.active {
+            let limit = active.limit;
             // What still goes here must not need space either, even if the rest of it rolls.
             let wanted = (active.position + bytes).min(limit).max(active.position);
             self.room(active.space.ensure(wanted, &self.options))?;
@@ -88,7 +88,7 @@ impl Inner {
         now: Timestamp,
     ) -> Result<(), RoomError> {
         if let Some(active) = &writer.active
-            && active.position + bytes <= self.options.segment_bytes_max
+            && active.position + bytes <= active.limit
         {
             return self.room(active.space.ensure(active.position + bytes, &self.options));
         }
@@ -153,6 +153,8 @@ impl Inner {
         };
         let encoded = header.encode();
         let first_position = encoded.bytes.len() as u64;
+        // What was reserved beyond the size of a segment was promised: it must not roll into space that is not there.
+        let limit = self.options.segment_bytes_max.max(space.allocated()).max(first_position + bytes);
         let parts = SegmentParts {
             disk: Arc::clone(&self.disk),
             path: Arc::clone(space.path()),
@@ -166,7 +168,7 @@ impl Inner {
                 membership_position: None,
             },
             header,
-            map_bytes: self.options.segment_bytes_max.max(first_position + bytes),
+            map_bytes: limit,
             index_interval_bytes: self.options.index_interval_bytes,
             verified_through: first_position,
             written_from: 0,
@@ -177,6 +179,7 @@ impl Inner {
         writer.active = Some(Active {
             segment: Arc::new(Segment::new(parts, Some(Index::default()))),
             space,
+            limit,
             position: first_position,
             last_point: 0,
             end: None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 mod damage;
 mod format;
+mod full_disk;
 mod model;
 mod threads;
 

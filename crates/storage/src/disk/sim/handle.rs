@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::contents::FileData;
 use super::plan::{Fault, Kind};
-use super::{State, input_output_error};
+use super::{State, input_output_error, sync_error};
 use crate::disk::{DiskFile, DiskLock, FileView};
 use crate::locks::lock;
 
@@ -82,9 +82,9 @@ impl DiskFile for SimFile {
                 Ok(())
             }
             Some(Fault::SyncLost) => Ok(()),
-            Some(_) => {
+            Some(fault) => {
                 lock(&self.data).sync_failed();
-                Err(input_output_error())
+                Err(sync_error(fault))
             }
         })
     }

@@ -31,6 +31,8 @@ pub enum Fault {
     /// A sync (of a file, a folder or the filesystem) fails with EIO, and as Linux does, what was pending counts as
     /// written from then on: the next sync says `Ok`, a crash shows that it is not there.
     SyncError,
+    /// The same with ENOSPC: a filesystem that looks for space only when it must write.
+    SyncNoSpace,
     /// A sync says `Ok` and does nothing: a disk that lies. What was pending stays so.
     SyncLost,
 }
@@ -63,7 +65,7 @@ impl Fault {
         match self {
             Self::WriteError => Kind::Write,
             Self::ReadError => Kind::Read,
-            Self::SyncError | Self::SyncLost => Kind::Sync,
+            Self::SyncError | Self::SyncNoSpace | Self::SyncLost => Kind::Sync,
         }
     }
 }

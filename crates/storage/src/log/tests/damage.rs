@@ -18,16 +18,16 @@ use crate::poison::Poison;
 use crate::sealed_file::{self, FileKind};
 use crate::{Entry, EntryKind, LogKey, NewEntry, RecoveryReport};
 
-const DIR: &str = "/log";
+pub(super) const DIR: &str = "/log";
 const KEY: LogKey = LogKey::new([5; 16], 2);
 
-struct Running {
-    log: Log,
-    flusher: Arc<Flusher>,
+pub(super) struct Running {
+    pub(super) log: Log,
+    pub(super) flusher: Arc<Flusher>,
     report: RecoveryReport,
 }
 
-fn open_with(disk: &SimDisk, options: LogOptions) -> Result<Running, OpenLogError> {
+pub(super) fn open_with(disk: &SimDisk, options: LogOptions) -> Result<Running, OpenLogError> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let poison = Arc::new(Poison::new());
     let flusher = Arc::new(Flusher::new(Arc::clone(&shared), Path::new(DIR), SyncFilesystem::Never, poison));
@@ -35,11 +35,11 @@ fn open_with(disk: &SimDisk, options: LogOptions) -> Result<Running, OpenLogErro
     Ok(Running { log, flusher, report })
 }
 
-fn open(disk: &SimDisk) -> Result<Running, OpenLogError> {
+pub(super) fn open(disk: &SimDisk) -> Result<Running, OpenLogError> {
     open_with(disk, options())
 }
 
-fn data(index: u64) -> NewEntry {
+pub(super) fn data(index: u64) -> NewEntry {
     let mut builder = BatchBuilder::new(Compression::None);
     let value = vec![b'v'; 30 + usize::try_from(index % 40).unwrap()];
     for _ in 0..=index % 3 {
@@ -54,7 +54,7 @@ fn membership(index: u64) -> NewEntry {
     NewEntry { id: EntryId::new(1, index), kind: EntryKind::Membership, payload, expected_base_offset: None }
 }
 
-fn append(running: &Running, indexes: std::ops::Range<u64>) {
+pub(super) fn append(running: &Running, indexes: std::ops::Range<u64>) {
     for index in indexes {
         let entry = if index % 11 == 3 { membership(index) } else { data(index) };
         running.log.append(&[entry], Timestamp::from_ms(1), None).unwrap();
@@ -63,11 +63,11 @@ fn append(running: &Running, indexes: std::ops::Range<u64>) {
     }
 }
 
-fn read_all(log: &Log) -> Result<Vec<Entry>, ReadError> {
+pub(super) fn read_all(log: &Log) -> Result<Vec<Entry>, ReadError> {
     log.read_entries(LogIndex::new(0), LogIndex::new(u64::MAX), usize::MAX)
 }
 
-fn segments(disk: &SimDisk) -> Vec<PathBuf> {
+pub(super) fn segments(disk: &SimDisk) -> Vec<PathBuf> {
     let names = disk.list(Path::new(DIR)).unwrap();
     let is_segment = |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "segment");
     names.iter().filter(|entry| is_segment(&entry.name)).map(|entry| Path::new(DIR).join(&entry.name)).collect()
@@ -368,52 +368,6 @@ fn a_failed_write_poisons_and_what_was_acknowledged_stays() {
     assert_eq!(read_all(&running.log).unwrap().len(), 4, "nothing of it is shown");
     disk.crash(CrashMode::KeepAll);
     assert_eq!(open(&disk.reboot()).unwrap().log.state().last.unwrap().index.get(), 3);
-}
-
-#[test]
-fn a_full_disk_is_a_definite_refusal_and_passes() {
-    let disk = SimDisk::new(6);
-    let running = open(&disk).unwrap();
-    append(&running, 0..4);
-    disk.set_capacity(Some(disk_use(&disk)));
-    let refused = running.log.reserve(9000).unwrap_err();
-    assert!(refused.is_retryable(), "{refused}");
-    let mut next = 4;
-    let refused = loop {
-        match running.log.append(&[data(next)], Timestamp::from_ms(1), None) {
-            Ok(_) => next += 1,
-            Err(error) => break error,
-        }
-    };
-    assert!(refused.is_retryable(), "{refused}");
-    assert!(running.log.poisoned().is_none());
-    assert_eq!(running.log.state().last.unwrap().index.get() + 1, next, "a refusal changes nothing");
-    assert_eq!(read_all(&running.log).unwrap().len() as u64, next);
-    disk.set_capacity(None);
-    running.log.reserve(9000).unwrap();
-    append(&running, next..next + 20);
-    assert_eq!(read_all(&running.log).unwrap().len() as u64, next + 20);
-}
-
-fn disk_use(disk: &SimDisk) -> u64 {
-    let space = disk.space(Path::new(DIR)).unwrap();
-    space.total_bytes - space.free_bytes
-}
-
-#[test]
-fn reserved_space_is_there_when_the_disk_is_full() {
-    let disk = SimDisk::new(8);
-    let running = open(&disk).unwrap();
-    append(&running, 0..9);
-    running.log.reserve(6000).unwrap();
-    disk.set_capacity(Some(disk_use(&disk)));
-    let (mut bytes, mut next) = (0, 9);
-    while bytes + crate::framed_bytes(data(next).payload.len()) <= 1500 {
-        bytes += crate::framed_bytes(data(next).payload.len());
-        running.log.append(&[data(next)], Timestamp::from_ms(1), None).unwrap();
-        next += 1;
-    }
-    assert!(next > 14);
 }
 
 #[test]
