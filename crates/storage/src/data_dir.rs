@@ -17,6 +17,7 @@
 //! - There are logs or votes: so is `identity`, or the start is refused.
 //! - The lock is held until the last log is dropped, not only until this is.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -29,7 +30,7 @@ use crate::error::{FileError, FileStep};
 use crate::flush::{Flusher, SyncFilesystem};
 use crate::identity::{Identity, SetIdentityError};
 use crate::locks::lock;
-use crate::log::{Log, LogOptions, OpenLogError, RecoveryReport};
+use crate::log::{Log, LogOptions, LogWatch, OpenLogError, RecoveryReport};
 use crate::log_key::LogKey;
 use crate::poison::Poison;
 use crate::sealed_file::{self, FileKind};
@@ -116,6 +117,8 @@ pub struct DataDir {
     background: Arc<Background>,
     votes: Arc<VoteFile>,
     identity: Mutex<Option<Identity>>,
+    /// The logs that were opened; `None` while one is being opened.
+    opened: Mutex<BTreeMap<LogKey, Option<LogWatch>>>,
     report: DataDirReport,
 }
 
@@ -148,6 +151,7 @@ impl DataDir {
             background: Arc::new(Background::new()),
             votes: Arc::new(votes),
             identity: Mutex::new(identity),
+            opened: Mutex::default(),
             report: DataDirReport::default(),
         };
         data_dir.finish_deletes()?;
@@ -231,13 +235,37 @@ impl DataDir {
     /// Opens a log, making an empty one where there is none. Open it once, and clone the handle.
     ///
     /// # Errors
-    /// When something of it is damaged, missing or newer, or the disk fails.
+    /// When something of it is damaged, missing or newer, the disk fails, or it is open already.
     ///
     /// # Panics
     /// When the identity was not set: the next start would refuse a directory that has logs but is nobody's.
     pub fn open_log(&self, key: LogKey, options: LogOptions) -> Result<(Log, RecoveryReport), OpenLogError> {
         assert!(self.identity().is_some(), "the identity of a data directory must be set before its first log is made");
-        Log::open(&self.disk, &self.log_path(key), key, options, &self.flusher, &self.background)
+        let path = self.log_path(key);
+        if !self.begin_open(key) {
+            // The flusher and the background may be the only ones that still have it: then they finish, and let go.
+            self.flusher.run_round();
+            self.background.run_pending();
+            if !self.begin_open(key) {
+                return Err(OpenLogError::AlreadyOpen { path });
+            }
+        }
+        let opened = Log::open(&self.disk, &path, key, options, &self.flusher, &self.background);
+        match &opened {
+            Ok((log, _)) => drop(lock(&self.opened).insert(key, Some(log.watch()))),
+            Err(_) => drop(lock(&self.opened).remove(&key)),
+        }
+        opened
+    }
+
+    /// Notes that a log is being opened, unless it is open.
+    fn begin_open(&self, key: LogKey) -> bool {
+        let mut opened = lock(&self.opened);
+        let is_free = opened.get(&key).is_none_or(|watch| watch.as_ref().is_some_and(|watch| !watch.may_write()));
+        if is_free {
+            opened.insert(key, None);
+        }
+        is_free
     }
 
     /// The folder of a log, whether it is there or not.
@@ -270,6 +298,8 @@ impl DataDir {
             renamed => renamed.map_err(FileError::io(FileStep::Rename, &folder))?,
         }
         self.sync_logs()?;
+        // One that is still open goes on being refused.
+        lock(&self.opened).retain(|other, watch| *other != key || watch.as_ref().is_none_or(LogWatch::may_write));
         // And only then the votes: a log without its votes could vote twice.
         self.votes.remove(key);
         self.finish_deletes()

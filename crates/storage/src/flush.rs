@@ -119,6 +119,7 @@ impl Flusher {
             queue: Mutex::new(Queue::default()),
             woken: Condvar::new(),
             round: Mutex::new(()),
+            syncing: Mutex::new(()),
             counters: Counters::default(),
         };
         Self { shared: Arc::new(shared), thread: Mutex::new(None), held: None }
@@ -148,6 +149,14 @@ impl Flusher {
     /// released, or refused, when it returns. Returns whether there was anything.
     pub fn run_round(&self) -> bool {
         self.shared.run_round()
+    }
+
+    /// Syncs `files` now, for a writer that cannot leave them to a round.
+    ///
+    /// # Errors
+    /// Final: the directory is poisoned.
+    pub(crate) fn sync_files(&self, files: &[DirtyFile]) -> Result<(), Poisoned> {
+        self.shared.sync_alone(|| self.shared.sync_each(files))
     }
 
     /// Starts the thread that runs rounds whenever something is dirty. Once is enough.
@@ -235,6 +244,9 @@ struct Shared {
     woken: Condvar,
     /// Held for the whole of a round.
     round: Mutex<()>,
+    /// Held while files are synced and until a failure is known. The kernel tells of a failed write-back once to an open
+    /// file: a sync beside the failing one would hear `Ok`.
+    syncing: Mutex<()>,
     counters: Counters,
 }
 
@@ -321,7 +333,7 @@ impl Shared {
         if round.in_order().next().is_some() {
             self.counters.rounds.fetch_add(1, Ordering::Relaxed);
         }
-        self.sync(&dirty).map_err(|error| self.poison.set(error))?;
+        self.sync_alone(|| self.sync(&dirty))?;
         for source in round.in_order() {
             source.write_metadata().map_err(|error| self.poison.set(error))?;
         }
@@ -329,10 +341,21 @@ impl Shared {
         self.poison.check()
     }
 
+    /// Runs a sync while no other runs; what it says is known before the next begins.
+    fn sync_alone(&self, sync: impl FnOnce() -> Result<(), FileError>) -> Result<(), Poisoned> {
+        let _one_at_a_time = lock(&self.syncing);
+        self.poison.check()?;
+        sync().map_err(|error| self.poison.set(error))
+    }
+
     fn sync(&self, dirty: &[DirtyFile]) -> Result<(), FileError> {
         if dirty.len() > DIRTY_FILES_MAX && self.sync_filesystem()? {
             return Ok(());
         }
+        self.sync_each(dirty)
+    }
+
+    fn sync_each(&self, dirty: &[DirtyFile]) -> Result<(), FileError> {
         for DirtyFile { path, file } in dirty {
             file.sync_data().map_err(FileError::io(FileStep::Sync, path))?;
             self.counters.file_syncs.fetch_add(1, Ordering::Relaxed);

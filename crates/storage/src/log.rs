@@ -52,6 +52,7 @@ use highwater_types::{EntryId, Offset};
 pub use append::{Appended, framed_bytes};
 pub use error::{AppendError, Corrupt, CorruptCause, LogError, NoSpace, OpenLogError, ReadError, ReserveError};
 pub use file_name::{FileName, SegmentNumber};
+pub(crate) use handle::LogWatch;
 pub use handle::{Log, LogState};
 pub use options::{APPEND_BYTES_MAX, LogOptions, SEGMENT_BYTES_LIMIT};
 pub use read::BatchSlices;

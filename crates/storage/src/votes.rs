@@ -264,10 +264,13 @@ fn replace(disk: &dyn Disk, path: &Path, votes: &Votes) -> Result<(Arc<dyn DiskF
         page
     };
     let [first, second] = MARK_POSITIONS;
-    let (header, mark, no_mark) = (page(&layout::header(file_bytes)), page(&layout::mark(first, end)), page(&[]));
+    // Both marks from the start: one bad sector must not make a file unreadable that was just written.
+    let header = page(&layout::header(file_bytes));
+    let marks = [first, second].map(|position| page(&layout::mark(position, end)));
     assert_eq!((first, second, RECORDS_START), (4096, 8192, 12_288), "header, mark, mark, records");
     let spare = vec![0; usize::try_from(file_bytes - end).unwrap_or(0)];
-    let mut slices = [&header, &mark, &no_mark, &records, &spare].map(|part| IoSlice::new(part));
+    let [mark, other_mark] = &marks;
+    let mut slices = [&header, mark, other_mark, &records, &spare].map(|part| IoSlice::new(part));
     let file = sealed_file::replace(disk, path, &mut slices)?;
     Ok((file, file_bytes, end))
 }

@@ -202,6 +202,66 @@ fn a_failed_sync_of_the_filesystem_or_of_metadata_poisons_too() {
     assert!(flusher.poisoned().unwrap().reason().contains("/data/a"));
 }
 
+/// A file whose write-back has failed. As the kernel does, it says so once: a second sync says `Ok`, here while the first
+/// is still on its way back.
+#[derive(Debug)]
+struct FailsOnce {
+    inner: Arc<dyn DiskFile>,
+    has_failed: AtomicBool,
+    failing: mpsc::SyncSender<()>,
+}
+
+impl DiskFile for FailsOnce {
+    fn write_at(&self, position: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.inner.write_at(position, slices)
+    }
+
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_at(position, buffer)
+    }
+
+    fn allocate(&self, range: std::ops::Range<u64>) -> io::Result<()> {
+        self.inner.allocate(range)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.has_failed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.failing.send(()).unwrap();
+        let (_kept, nothing) = mpsc::channel::<()>();
+        let _time_has_passed = nothing.recv_timeout(Duration::from_millis(100));
+        Err(io::ErrorKind::Other.into())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Arc<dyn crate::disk::FileView>> {
+        self.inner.map(bytes)
+    }
+}
+
+#[test]
+fn a_sync_beside_one_that_fails_does_not_take_its_file_for_durable() {
+    let (disk, flusher, events) = set_up(1);
+    let mut source = Source::bare(&disk, "a", &events);
+    let (failing, heard) = mpsc::sync_channel(1);
+    let inner = Arc::clone(&source.file);
+    source.file = Arc::new(FailsOnce { inner, has_failed: AtomicBool::new(false), failing });
+    let source = Arc::new(source);
+    source.append(&flusher, "one");
+    let dirty = [DirtyFile { path: Arc::clone(&source.path), file: Arc::clone(&source.file) }];
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| flusher.sync_files(&dirty));
+        heard.recv_timeout(PATIENCE).unwrap();
+        flusher.run_round();
+        assert!(writer.join().unwrap().is_err());
+    });
+    assert_eq!(*lock(&events), ["one refused"]);
+}
+
 #[test]
 fn a_panic_poisons_and_still_releases() {
     let (disk, flusher, events) = set_up(1);

@@ -133,6 +133,12 @@ pub enum OpenLogError {
         /// The newest version that this build reads.
         supported: u16,
     },
+    /// It is open already: two writers would overwrite each other.
+    #[error("the log in {} is open already in this process; use the handle that there is, or close it first", path.display())]
+    AlreadyOpen {
+        /// The log's folder.
+        path: PathBuf,
+    },
     /// The data directory takes no more writes.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),

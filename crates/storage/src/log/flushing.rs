@@ -10,7 +10,7 @@ use super::error::{LogError, NoSpace};
 use super::file_name::MANIFEST;
 use super::manifest::{Manifest, Tail};
 use super::writer::{Flushed, NumberedManifest, Taken, Writer};
-use crate::error::{FileError, FileStep};
+use crate::error::FileError;
 use crate::flush::{DirtyFile, Flushable, OnDurable};
 use crate::locks::lock;
 use crate::planted::{Bug, is_planted};
@@ -131,9 +131,8 @@ impl Inner {
             let dirty = active.space.dirty();
             files.insert(dirty.path, dirty.file);
         }
-        for (path, file) in files {
-            file.sync_data().map_err(FileError::io(FileStep::Sync, &path)).map_err(|error| self.poison(error))?;
-        }
+        let files: Vec<_> = files.into_iter().map(|(path, file)| DirtyFile { path, file }).collect();
+        self.flusher.sync_files(&files)?;
         writer.unsynced.clear();
         if let Some(active) = &mut writer.active {
             active.is_dirty = false;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use bytes::Bytes;
 use highwater_types::{EntryId, LogIndex, Offset, Timestamp};
@@ -86,6 +86,10 @@ impl Log {
         });
         inner.publish(&lock(&inner.writer));
         Ok((Self { inner }, recovered.report))
+    }
+
+    pub(crate) fn watch(&self) -> LogWatch {
+        LogWatch(Arc::downgrade(&self.inner))
     }
 
     /// Which log it is.
@@ -261,6 +265,22 @@ impl Log {
     }
 }
 
+/// Knows whether a log may still write, without keeping it.
+#[derive(Clone)]
+pub(crate) struct LogWatch(Weak<Inner>);
+
+impl LogWatch {
+    pub(crate) fn may_write(&self) -> bool {
+        self.0.upgrade().is_some_and(|inner| !lock(&inner.writer).is_done)
+    }
+}
+
+impl fmt::Debug for LogWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogWatch").field("may_write", &self.may_write()).finish()
+    }
+}
+
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log").field("dir", &self.inner.dir).field("state", &self.state()).finish_non_exhaustive()
@@ -294,6 +314,7 @@ impl Inner {
             // Gives the space back; left behind, it would be removed by the next open.
             let _best_effort = self.disk.remove(prepared.space.path());
         }
+        writer.is_done = true;
         Ok(())
     }
 

@@ -292,7 +292,7 @@ fn assemble(
         writer.membership.clone_from(&last.membership);
         let is_active = last.is_active;
         let segment = Arc::new(share(place, segment, Some(last)));
-        writer.active = is_active.then(|| reopened(&segment, file));
+        writer.active = is_active.then(|| reopened(&segment, file, place.options.segment_bytes_max));
         // A manifest that says that nothing follows its end must be gone before the next entry is acknowledged.
         writer.is_manifest_due = is_active && manifest.tail != Tail::Open;
         segments.push(segment);
@@ -325,12 +325,13 @@ fn share(place: &Place<'_>, opened: Opened, last: Option<LastSegment>) -> Segmen
 }
 
 /// The active segment, to be appended to again.
-fn reopened(segment: &Arc<Segment>, file: Arc<dyn DiskFile>) -> Active {
+fn reopened(segment: &Arc<Segment>, file: Arc<dyn DiskFile>, limit: u64) -> Active {
     let end = segment.end();
     Active {
         // Only what is written counts as allocated: a copy of the file may have holes where the original had space.
         space: Arc::new(Space::existing(Arc::clone(&segment.path), file, end.position)),
         segment: Arc::clone(segment),
+        limit,
         position: end.position,
         last_point: segment.last_point_position(),
         end: Some(end),
@@ -363,6 +364,7 @@ impl Writer {
             unindexed: Vec::new(),
             is_background_due: false,
             is_closed: false,
+            is_done: false,
             plan: Vec::new(),
             heads: Vec::new(),
         }

@@ -32,6 +32,8 @@ pub struct Flushed {
 pub(super) struct Active {
     pub(super) segment: Arc<Segment>,
     pub(super) space: Arc<Space>,
+    /// How far it may grow: the segment's size, or all that was reserved at once if that is more.
+    pub(super) limit: u64,
     /// Where the next frame goes.
     pub(super) position: u64,
     /// The position of the last index point.
@@ -103,6 +105,8 @@ pub(super) struct Writer {
     /// Whether the background knows that there is something.
     pub(super) is_background_due: bool,
     pub(super) is_closed: bool,
+    /// Whether it was closed in order, to the end: from then on nothing is written through this handle.
+    pub(super) is_done: bool,
     /// Reused by every append, so that none allocates for its plan.
     pub(super) plan: Vec<Planned>,
     pub(super) heads: Vec<u8>,

@@ -234,6 +234,20 @@ fn damage_of_any_released_byte_is_refused() {
 }
 
 #[test]
+fn one_bad_mark_is_survived_also_of_a_file_that_was_just_replaced() {
+    let [first, second] = MARK_POSITIONS;
+    for mark in [first, second] {
+        let disk = new_disk(1);
+        disk.flip_bit(&path(), mark, 0).unwrap();
+        save(&open(&disk).unwrap(), 1, b"one");
+        drop(open(&disk).unwrap());
+        // Every open replaces the file.
+        disk.flip_bit(&path(), mark, 0).unwrap();
+        assert_eq!(open(&disk).unwrap().get(key(1)).unwrap(), b"one".as_slice(), "mark at {mark}");
+    }
+}
+
+#[test]
 fn one_bad_mark_is_survived_and_two_are_refused() {
     let saved = || {
         let disk = new_disk(1);

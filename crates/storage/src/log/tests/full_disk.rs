@@ -76,11 +76,13 @@ fn what_was_reserved_is_there_for_many_small_appends_beyond_a_segment() {
     assert_eq!(read_all(&open(&disk).unwrap().log).unwrap().len() as u64, next + 30);
 }
 
+type Step = fn(&Running) -> Result<(), LogError>;
+
 /// A filesystem that finds out at a sync that it has no space: whether the change has happened is not known then, and
 /// a log that went on as if it had not would lose what it acknowledges next.
 #[test]
 fn a_sync_that_found_no_space_is_no_refusal_but_final() {
-    let steps: [fn(&Running) -> Result<(), LogError>; 3] = [
+    let steps: [Step; 3] = [
         |running| running.log.truncate_from(LogIndex::new(5)),
         |running| running.log.purge_through(EntryId::new(1, 3)),
         |running| running.log.close(),
