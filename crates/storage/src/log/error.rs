@@ -343,14 +343,6 @@ pub enum ReadError {
     /// A segment is damaged. Nothing of the damaged frame is served.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
-    /// A batch does not hold the records that it says.
-    #[error("the batch at offset {offset} cannot be decoded: {cause}")]
-    BadBatch {
-        /// Its base offset.
-        offset: Offset,
-        /// What is wrong.
-        cause: BatchError,
-    },
     /// A segment cannot be opened or mapped.
     #[error(transparent)]
     File(#[from] FileError),

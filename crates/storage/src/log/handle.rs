@@ -189,10 +189,11 @@ impl Log {
         self.inner.read_batches(from, below, bytes_max)
     }
 
-    /// The first record whose timestamp is not before `at`, below offset `below`; its offset and timestamp.
+    /// The first record whose timestamp is not before `at`, below offset `below`; its offset and timestamp. A batch that
+    /// cannot be decoded is passed by.
     ///
     /// # Errors
-    /// When a segment is damaged or unreadable, or a batch cannot be decoded.
+    /// When a segment is damaged or unreadable.
     pub fn find_timestamp(&self, at: Timestamp, below: Offset) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         self.inner.find_timestamp(at, below)
     }

@@ -176,7 +176,7 @@ impl Inner {
                 if !may_hold || frame.next_offset() <= view.log_start {
                     continue;
                 }
-                let found = first_record(cursor.payload(&frame), at, view.log_start, frame.base_offset)?;
+                let found = first_record(cursor.payload(&frame), at, view.log_start);
                 if found.is_some() {
                     return Ok(found.filter(|(offset, _)| *offset < below));
                 }
@@ -235,22 +235,13 @@ fn cursor_to_offset(segment: &Segment, offset: Offset) -> Result<Cursor<'_>, Rea
     Cursor::at(segment, point, end)
 }
 
-/// The first record of a batch that is not before `at`, and not purged.
-fn first_record(
-    payload: Bytes,
-    at: Timestamp,
-    log_start: Offset,
-    base_offset: Offset,
-) -> Result<Option<(Offset, Timestamp)>, ReadError> {
-    let bad = |cause| ReadError::BadBatch { offset: base_offset, cause };
-    if BatchHeader::read(&payload).map_err(bad)?.is_control {
-        return Ok(None);
+/// The first record of a batch that is not before `at`, and not purged. In a batch that cannot be decoded nobody finds a
+/// record: the client has compressed something else, which the broker does not look into. The search passes it by.
+fn first_record(payload: Bytes, at: Timestamp, log_start: Offset) -> Option<(Offset, Timestamp)> {
+    if BatchHeader::read(&payload).ok()?.is_control {
+        return None;
     }
-    for record in batch::records(payload).map_err(bad)? {
-        let record = record.map_err(bad)?;
-        if record.timestamp >= at && record.offset >= log_start {
-            return Ok(Some((record.offset, record.timestamp)));
-        }
-    }
-    Ok(None)
+    let mut records = batch::records(payload).ok()?.map_while(Result::ok);
+    let found = records.find(|record| record.timestamp >= at && record.offset >= log_start)?;
+    Some((found.offset, found.timestamp))
 }

@@ -236,6 +236,20 @@ fn a_bad_segment_is_refused_by_name() {
     assert_refused(&disk, &["00000000000000000001.segment", "not the one"]);
 }
 
+/// The broker does not look inside compressed batches, so a client can have stored anything there. That must not keep
+/// others from finding what lies behind.
+#[test]
+fn a_batch_that_nobody_can_decode_does_not_stop_a_search_by_time() {
+    let running = open(&SimDisk::new(1)).unwrap();
+    let mut garbled = data(0);
+    let mut bytes = garbled.payload.to_vec();
+    bytes[22] |= 4; // says zstd
+    garbled.payload = bytes.into();
+    running.log.append(&[garbled, data(1)], Timestamp::from_ms(1), None).unwrap();
+    let found = running.log.find_timestamp(Timestamp::from_ms(0), Offset::MAX).unwrap();
+    assert_eq!(found, Some((Offset::new(1).unwrap(), Timestamp::from_ms(1))));
+}
+
 #[test]
 fn a_newer_frame_is_refused_by_name() {
     let disk = damaged();
