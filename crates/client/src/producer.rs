@@ -15,7 +15,6 @@ mod config;
 mod delivery;
 mod error;
 mod identity;
-mod partitioner;
 mod sender;
 mod topics;
 mod window;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use highwater_types::partitioner::partition_of;
 use highwater_types::{PartitionId, TopicName};
 
 use super::accumulator::Accumulator;
 use super::error::SendError;
-use super::partitioner::partition_of;
 use crate::record::Record;
 
 /// A topic that the producer sends to.
