@@ -75,6 +75,8 @@ pub struct Partition {
     clock: Clock,
     stop: CancellationToken,
     writer: JoinHandle<()>,
+    /// Cancelled when the writer's task is gone, however it ended.
+    writer_gone: CancellationToken,
     #[cfg(test)]
     producers: SharedProducers,
 }
@@ -113,12 +115,20 @@ impl Partition {
             stop: stop.clone(),
         };
         let handle = PartitionHandle { queue, reader, clock: clock.clone() };
+        let writer_gone = CancellationToken::new();
+        let last_word = writer_gone.clone().drop_guard();
+        let writer = tokio::spawn(async move {
+            // Also when it panics.
+            let _last_word = last_word;
+            writer.run().await;
+        });
         Ok(Self {
             handle,
             replica,
             clock,
             stop,
-            writer: tokio::spawn(writer.run()),
+            writer,
+            writer_gone,
             #[cfg(test)]
             producers: table,
         })
@@ -138,9 +148,15 @@ impl Partition {
         self.replica.wait_until_serving().await
     }
 
-    /// Resolves when the replica stops by itself; the node cannot go on then.
+    /// Resolves when the replica or the writer stops by itself; the node cannot go on then.
     pub async fn failed(&self) -> ReplicaFailure {
-        self.replica.failed().await
+        tokio::select! {
+            failure = self.replica.failed() => failure,
+            () = self.writer_gone.cancelled() => {
+                let reason = "the task that writes to it ended although nobody asked it to; this is a bug".to_owned();
+                ReplicaFailure { group: self.replica.group().to_owned(), reason }
+            }
+        }
     }
 
     /// Lets go of what a retention policy no longer keeps: whole segments of committed records.

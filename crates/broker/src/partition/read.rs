@@ -26,8 +26,6 @@ pub struct ReadFrom {
     pub bytes_min: usize,
     /// How long to wait for `bytes_min`.
     pub wait: Duration,
-    /// Stop before this offset, and do not wait when it is reached.
-    pub until: Option<Offset>,
 }
 
 /// What was read.
@@ -136,16 +134,16 @@ impl Reader {
         if from < log_start || from > state.log_end.max(high_watermark) {
             return Err(ReadError::OffsetOutOfRange { offset: from, valid });
         }
-        let below = request.until.unwrap_or(Offset::MAX).min(high_watermark);
         let nothing = ReadResult { next_offset: from, log_start, high_watermark, ..ReadResult::default() };
-        if from >= below {
+        if from >= high_watermark {
             return Ok(nothing);
         }
         if self.log.is_cold(from) {
             let (log, bytes) = (self.log.clone(), request.bytes_max);
             self.cold.run(move || log.populate(from, bytes)).await?;
         }
-        let slices = self.log.read_batches(from, below, request.bytes_max).map_err(|error| read_error(error, valid))?;
+        let slices = self.log.read_batches(from, high_watermark, request.bytes_max);
+        let slices = slices.map_err(|error| read_error(error, valid))?;
         Ok(ReadResult { batches: slices.batches, bytes: slices.bytes, next_offset: slices.next_offset, ..nothing })
     }
 
@@ -187,7 +185,6 @@ fn is_enough(request: &ReadFrom, result: &ReadResult) -> bool {
     result.bytes >= bytes_min
         // There is more, but it does not fit.
         || result.next_offset < result.high_watermark
-        || request.until.is_some_and(|until| result.next_offset >= until)
 }
 
 fn read_error(error: highwater_storage::ReadError, valid: OffsetRange) -> ReadError {

@@ -87,7 +87,7 @@ fn offset(value: u64) -> Offset {
 }
 
 fn from_offset(from: u64) -> ReadFrom {
-    ReadFrom { from: offset(from), bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO, until: None }
+    ReadFrom { from: offset(from), bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO }
 }
 
 fn stamped(id: i64, epoch: i16, first: i32, records: usize) -> Bytes {
@@ -231,10 +231,18 @@ async fn a_reader_waits_for_what_comes() {
     // For more bytes than there are, until the time is over.
     let patient = ReadFrom { bytes_min: 1 << 19, wait: Duration::from_millis(30), ..from_offset(0) };
     assert_eq!(run.handle.read(patient).await.unwrap().next_offset, offset(2));
-    // Nothing to wait for at the end of what was asked for.
-    let until = ReadFrom { until: Some(offset(2)), wait: Duration::from_secs(30), ..from_offset(2) };
-    let nothing = run.handle.read(until).await.unwrap();
-    assert_eq!((nothing.batches.len(), nothing.next_offset), (0, offset(2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_ends_unasked_is_a_failure() {
+    let run = Running::new().await;
+    run.append(batch(1, 20, None)).await.unwrap();
+    assert!(run.partition.failed().now_or_never().is_none());
+    // As a panic would, but without its noise.
+    run.partition.writer.abort();
+    let failure = tokio::time::timeout(Duration::from_secs(5), run.partition.failed()).await.unwrap();
+    assert!(failure.to_string().contains("orders-0") && failure.reason.contains("writes"), "{failure}");
+    run.partition.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -220,6 +220,12 @@ impl Replica {
         }
     }
 
+    /// What the group is called in messages.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.0.group
+    }
+
     /// Who leads, now and from now on.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {

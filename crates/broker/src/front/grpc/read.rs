@@ -78,7 +78,6 @@ impl Read {
             bytes_max,
             bytes_min: bytes_of(request.bytes_min, 1, bytes_max),
             wait: wait_of(request.wait_ms_max),
-            until: None,
         });
         let result = tokio::select! {
             result = read => result?,
@@ -99,6 +98,9 @@ impl Read {
 
     async fn lookup(&self, body: Body) -> Result<Vec<Bytes>, Failure> {
         let request: v1::LookupOffsetsRequest = self.context.control_request(body).await?;
+        if request.positions.len() > limits::TOPIC_PARTITIONS_MAX as usize {
+            return Err(Failure::invalid("more positions than a topic may have partitions"));
+        }
         let mut offsets = Vec::with_capacity(request.positions.len());
         for v1::PartitionPosition { partition, position } in request.positions {
             let handle = self.context.partition(&request.topic, PartitionId::new(partition))?;
@@ -297,14 +299,8 @@ where
 /// Waits for the first record, however long that takes (in turns, each as long as a read may take), and from then on
 /// as the reader wants it for more of them.
 async fn read(going: &Going, bytes_max: usize) -> Result<ReadResult, Failure> {
-    let any = ReadFrom {
-        from: going.next,
-        bytes_max,
-        bytes_min: 1,
-        wait: Duration::from_millis(limits::READ_WAIT_MS_MAX),
-        // The end is cut where batches are seen: it may lie inside one.
-        until: None,
-    };
+    let any =
+        ReadFrom { from: going.next, bytes_max, bytes_min: 1, wait: Duration::from_millis(limits::READ_WAIT_MS_MAX) };
     let bytes_min = going.bytes_min.min(bytes_max);
     let result = going.handle.read(any).await?;
     if result.batches.is_empty() || result.bytes >= bytes_min || going.wait.is_zero() {
