@@ -11,6 +11,7 @@
 mod admin;
 mod bad_batches;
 mod bad_clients;
+mod bad_frames;
 mod batches;
 mod harness;
 mod lifecycle;

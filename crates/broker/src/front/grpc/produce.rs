@@ -227,6 +227,7 @@ where
 }
 
 fn decode(bytes: Bytes) -> Result<v1::ProduceRequest, Failure> {
+    plain::check(&bytes)?;
     v1::ProduceRequest::decode(bytes).map_err(|error| Failure::invalid(format!("not a produce request: {error}")))
 }
 

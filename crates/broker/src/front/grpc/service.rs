@@ -18,6 +18,7 @@ use super::admin::Admin;
 use super::context::Context;
 use super::produce::Produce;
 use super::read::Read;
+use super::wire;
 
 /// The names of what is served, as health knows them; "" is the node as a whole.
 const SERVICES: [&str; 4] = ["", Produce::NAME, Read::NAME, "highwater.v1.AdminService"];
@@ -87,6 +88,9 @@ macro_rules! answers_by_itself {
             }
 
             fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+                if let Some(refusal) = wire::not_a_call(&request) {
+                    return Box::pin(std::future::ready(Ok(refusal)));
+                }
                 let answer = self.clone().call(request);
                 Box::pin(async move { Ok(answer.await) })
             }

@@ -5,12 +5,68 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use highwater_proto::v1;
 use highwater_types::batch::{BatchBuilder, Compression};
-use highwater_types::{PartitionId, Timestamp, partitioner};
+use highwater_types::{ErrorCode, PartitionId, Timestamp, partitioner};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::front::failure::Failure;
 
 /// What a record costs in a batch beside its own bytes, roughly: lengths, deltas, attributes.
 const RECORD_OVERHEAD_BYTES: usize = 32;
+
+/// The most records and headers in one request. In memory each takes many times the two bytes that it may have in the
+/// message, and only the message was admitted.
+const PARTS_MAX: usize = 65_536;
+
+/// Refuses a message whose plain records would be far larger in memory than they are on the wire, before they are decoded.
+pub(super) fn check(message: &[u8]) -> Result<(), Failure> {
+    let mut parts = 0;
+    each_field(message, REQUEST_RECORDS_TAG, &mut |plain| {
+        each_field(plain, PLAIN_RECORD_TAG, &mut |record| {
+            parts += 1;
+            each_field(record, RECORD_HEADER_TAG, &mut |_header| {
+                parts += 1;
+                Ok(())
+            })
+        })
+    })
+    .map_err(|Malformed| Failure::invalid("not a produce request: a field is longer than what holds it"))?;
+    if parts > PARTS_MAX {
+        let message =
+            format!("{parts} records and headers in one request, at most {PARTS_MAX} are taken: send several");
+        return Err(Failure::new(ErrorCode::BatchTooLarge, message));
+    }
+    Ok(())
+}
+
+/// `ProduceRequest.records`, `PlainRecords.records`, `Record.headers`.
+const REQUEST_RECORDS_TAG: u32 = 6;
+const PLAIN_RECORD_TAG: u32 = 1;
+const RECORD_HEADER_TAG: u32 = 5;
+
+/// A message that does not follow the rules of protobuf.
+#[derive(Debug)]
+struct Malformed;
+
+/// Hands out the fields of a message that have this tag and hold bytes.
+fn each_field(
+    mut message: &[u8],
+    tag: u32,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    while !message.is_empty() {
+        let (found, wire_type) = decode_key(&mut message).map_err(|_| Malformed)?;
+        if found != tag || wire_type != WireType::LengthDelimited {
+            skip_field(wire_type, found, &mut message, DecodeContext::default()).map_err(|_| Malformed)?;
+            continue;
+        }
+        let length = decode_varint(&mut message).map_err(|_| Malformed)?;
+        let length = usize::try_from(length).map_err(|_| Malformed)?;
+        let (field, rest) = message.split_at_checked(length).ok_or(Malformed)?;
+        each(field)?;
+        message = rest;
+    }
+    Ok(())
+}
 
 /// Makes a batch of records; those without a time get `now`.
 pub(super) fn batch_of(records: &[v1::Record], now: Timestamp) -> Result<Bytes, Failure> {
@@ -72,6 +128,26 @@ mod tests {
         assert_eq!((got[0].headers.len(), got[1].key.as_ref()), (1, None));
         assert_eq!(got[1].value, Some(Bytes::new()), "empty is not absent");
         assert!(batch_of(&[], Timestamp::default()).is_err());
+    }
+
+    #[test]
+    fn what_grows_too_much_in_memory_is_refused_before_it_is_decoded() {
+        use prost::Message;
+        let request = |records: Vec<v1::Record>| {
+            let payload = Some(v1::produce_request::Payload::Records(v1::PlainRecords { records }));
+            v1::ProduceRequest { topic: "orders".to_owned(), payload, ..Default::default() }.encode_to_vec()
+        };
+        assert!(check(&request(vec![record(Some("k"), "v"); PARTS_MAX])).is_ok());
+        let refusal = check(&request(vec![v1::Record::default(); PARTS_MAX + 1])).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::BatchTooLarge, "{refusal}");
+        let headers = vec![v1::Header::default(); PARTS_MAX];
+        assert!(check(&request(vec![v1::Record { headers, ..Default::default() }])).is_err());
+        // The same field twice is taken together.
+        let half = request(vec![v1::Record::default(); PARTS_MAX / 2 + 1]);
+        assert!(check(&[half.clone(), half].concat()).is_err());
+        assert!(check(b"\x32\x05\x0a").is_err(), "cut off");
+        let batch = Some(v1::produce_request::Payload::Batch(vec![0x32; 1_000].into()));
+        assert!(check(&v1::ProduceRequest { payload: batch, ..Default::default() }.encode_to_vec()).is_ok());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! coming is given up after a time, so that no client holds permits for ever. When the stream is dropped (the client
 //! is gone), what was gathered and its permit go with it.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -48,7 +47,7 @@ pub(crate) struct Message {
 
 /// The messages of `body`, until it ends or fails; the failure is the last item.
 pub(crate) fn messages(body: Body, limits: MessageLimits) -> impl Stream<Item = Result<Message, Failure>> + Send {
-    let reader = Reader { body, limits, pieces: VecDeque::new(), buffered_bytes: 0 };
+    let reader = Reader { body, limits, rest: Bytes::new() };
     unfold(Some(reader), async |state| {
         let mut reader = state?;
         match reader.next().await {
@@ -70,19 +69,17 @@ pub(crate) async fn one_message(body: Body, limits: MessageLimits) -> Result<Mes
 struct Reader {
     body: Body,
     limits: MessageLimits,
-    /// What came and is not used yet: never more than one frame of HTTP/2 beyond what is asked for.
-    pieces: VecDeque<Bytes>,
-    buffered_bytes: usize,
+    /// What came and is not used yet: never more than one frame of HTTP/2.
+    rest: Bytes,
 }
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<Message>, Failure> {
         // Between messages a client may be silent for as long as it likes.
-        if self.buffered_bytes == 0 && !self.receive().await? {
+        if self.rest.is_empty() && !self.receive().await? {
             return Ok(None);
         }
-        self.receive_until(FRAME_HEADER_BYTES).await?;
-        let mut header = self.take(FRAME_HEADER_BYTES);
+        let mut header = self.take(FRAME_HEADER_BYTES).await?;
         let (flag, length) = (header.get_u8(), header.get_u32());
         if flag != 0 {
             let message = "compressed gRPC messages are not taken; compress the record batches instead";
@@ -95,46 +92,63 @@ impl Reader {
             return Err(Failure::new(ErrorCode::BatchTooLarge, message));
         }
         let permit = self.limits.budget.acquire(length + MESSAGE_OVERHEAD_BYTES).await?;
-        self.receive_until(length).await?;
-        Ok(Some(Message { bytes: self.take(length), permit }))
+        Ok(Some(Message { bytes: self.take(length).await?, permit }))
     }
 
-    /// Waits until so many bytes are buffered.
-    async fn receive_until(&mut self, bytes: usize) -> Result<(), Failure> {
-        let patience = self.limits.patience;
-        while self.buffered_bytes < bytes {
-            let step = bytes.min(self.buffered_bytes + PROGRESS_BYTES);
-            match timeout(patience, self.receive_step(step)).await {
-                Ok(received) => received?,
+    /// The next `length` bytes, which are admitted. Copied only when they come in several pieces; and then piece by piece,
+    /// as each of many small ones would cost more to keep than its bytes.
+    async fn take(&mut self, length: usize) -> Result<Bytes, Failure> {
+        let mut whole = BytesMut::new();
+        let mut came = self.rest.len().min(length);
+        while came < length {
+            let step = length.min(came + PROGRESS_BYTES);
+            match timeout(self.limits.patience, self.gather(&mut whole, step, length)).await {
+                Ok(gathered) => gathered?,
                 Err(_) => {
-                    let (came, ms) = (self.buffered_bytes, patience.as_millis());
-                    let message = format!("{came} of {bytes} bytes of a message came, then nothing for {ms} ms");
+                    let (came, ms) = (whole.len() + self.rest.len(), self.limits.patience.as_millis());
+                    let message = format!("{came} of {length} bytes of a message came, then nothing for {ms} ms");
                     return Err(Failure::invalid(message));
                 }
             }
+            came = whole.len() + self.rest.len().min(length - whole.len());
         }
-        Ok(())
+        if whole.is_empty() {
+            return Ok(self.rest.split_to(length));
+        }
+        self.move_rest(&mut whole, length);
+        Ok(whole.freeze())
     }
 
-    async fn receive_step(&mut self, bytes: usize) -> Result<(), Failure> {
-        while self.buffered_bytes < bytes {
+    /// Waits until `bytes` of a message of `length` are here: in `whole`, and the last of them as what is left.
+    async fn gather(&mut self, whole: &mut BytesMut, bytes: usize, length: usize) -> Result<(), Failure> {
+        while whole.len() + self.rest.len() < bytes {
+            if !self.rest.is_empty() {
+                whole.reserve(length - whole.len());
+                self.move_rest(whole, length);
+            }
             if !self.receive().await? {
-                let came = self.buffered_bytes;
+                let came = whole.len();
                 return Err(Failure::invalid(format!("the stream ended inside a message, after {came} bytes of it")));
             }
         }
         Ok(())
     }
 
-    /// Takes in the next piece of the body; false when there is none.
+    /// Moves what is left into a message of `length`, as far as it belongs there.
+    fn move_rest(&mut self, whole: &mut BytesMut, length: usize) {
+        let part = self.rest.split_to(self.rest.len().min(length - whole.len()));
+        whole.extend_from_slice(&part);
+    }
+
+    /// Takes in the next piece of the body, when nothing is left of the one before; false when there is none.
     async fn receive(&mut self) -> Result<bool, Failure> {
+        assert!(self.rest.is_empty(), "a piece is used up before the next is taken");
         loop {
             let frame = poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await;
             match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
                 Some(Ok(Ok(data))) if data.is_empty() => {}
                 Some(Ok(Ok(data))) => {
-                    self.buffered_bytes += data.len();
-                    self.pieces.push_back(data);
+                    self.rest = data;
                     return Ok(true);
                 }
                 // Trailers of a request mean nothing to gRPC.
@@ -146,42 +160,12 @@ impl Reader {
             }
         }
     }
-
-    /// The next `length` bytes, which are buffered. Copied only when they came in several pieces.
-    fn take(&mut self, length: usize) -> Bytes {
-        assert!(length <= self.buffered_bytes, "taken only what was received");
-        self.buffered_bytes -= length;
-        if let Some(first) = self.pieces.front_mut()
-            && first.len() > length
-        {
-            return first.split_to(length);
-        }
-        let mut whole = match self.pieces.pop_front() {
-            Some(first) if first.len() == length => return first,
-            Some(first) => gathered(first, length),
-            None => BytesMut::new(),
-        };
-        while whole.len() < length
-            && let Some(mut piece) = self.pieces.pop_front()
-        {
-            let part = piece.split_to(piece.len().min(length - whole.len()));
-            whole.extend_from_slice(&part);
-            if !piece.is_empty() {
-                self.pieces.push_front(piece);
-            }
-        }
-        whole.freeze()
-    }
-}
-
-fn gathered(first: Bytes, length: usize) -> BytesMut {
-    let mut whole = BytesMut::with_capacity(length);
-    whole.extend_from_slice(&first);
-    whole
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
     use std::task::{Context, Poll};
 
     use futures_util::FutureExt;
@@ -269,6 +253,23 @@ mod tests {
         let failure = stream.next().await.unwrap().unwrap_err();
         assert!(failure.message.contains("2 of 9 bytes"), "{failure}");
         assert_eq!(limits.budget.available(), 100_000);
+    }
+
+    #[tokio::test]
+    async fn small_pieces_are_not_kept() {
+        let kept = Arc::new([7_u8]);
+        struct Piece(Arc<[u8; 1]>);
+        impl AsRef<[u8]> for Piece {
+            fn as_ref(&self) -> &[u8] {
+                &*self.0
+            }
+        }
+        let piece = || Bytes::from_owner(Piece(Arc::clone(&kept)));
+        let header = Bytes::from_static(&[0, 0, 0, 3, 0xe8]);
+        let pieces = std::iter::once(header).chain((0..900).map(|_| piece())).collect();
+        let mut stream = pin!(messages(Body::new(Pieces(pieces, true)), limits(100_000)));
+        assert!(stream.next().now_or_never().is_none(), "100 bytes are missing");
+        assert!(Arc::strong_count(&kept) < 10, "{} pieces of one byte are kept", Arc::strong_count(&kept));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ mod reply;
 
 pub(crate) use encode::{holding, pieces_of_message, pieces_of_read, put_message};
 pub(crate) use message::{Message, MessageLimits, messages, one_message};
-pub(crate) use reply::{Answers, Gone, answered_by, single, unknown_method};
+pub(crate) use reply::{Answers, Gone, answered_by, not_a_call, single, unknown_method};
 
 /// Bytes before each message: a flag for compression, and the length.
 const FRAME_HEADER_BYTES: usize = 5;

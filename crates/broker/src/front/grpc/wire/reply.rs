@@ -114,6 +114,21 @@ fn failed(failure: Failure) -> http::Response<Body> {
     status_of(failure).into_http()
 }
 
+/// The answer to what is no gRPC call with messages of protobuf; nothing when it is one.
+pub(crate) fn not_a_call<B>(request: &http::Request<B>) -> Option<http::Response<Body>> {
+    let content_type = request.headers().get(http::header::CONTENT_TYPE).map_or(&[][..], http::HeaderValue::as_bytes);
+    let parameters = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
+    let (content_type, _parameters) = content_type.split_at(parameters);
+    let status = match content_type.trim_ascii_end() {
+        b"application/grpc" | b"application/grpc+proto" if request.method() == http::Method::POST => return None,
+        b"application/grpc" | b"application/grpc+proto" => http::StatusCode::METHOD_NOT_ALLOWED,
+        _ => http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    };
+    let mut response = http::Response::new(Body::empty());
+    *response.status_mut() = status;
+    Some(response)
+}
+
 /// Answers a call of something that this service does not have.
 pub(crate) fn unknown_method(path: &str) -> http::Response<Body> {
     Status::unimplemented(format!("no method {path}")).into_http()
