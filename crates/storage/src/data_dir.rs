@@ -5,6 +5,7 @@
 //!   DATA/format      sealed: the version of this layout; written last when the directory is made
 //!   DATA/identity    sealed: whose it is
 //!   DATA/votes       what each log's replica has promised
+//!   DATA/reserve     space for what must be written when the disk is full
 //!   DATA/logs/KEY/   one folder a log
 //! ```
 //!
@@ -33,6 +34,7 @@ use crate::locks::lock;
 use crate::log::{Log, LogOptions, LogWatch, OpenLogError, RecoveryReport};
 use crate::log_key::LogKey;
 use crate::poison::Poison;
+use crate::reserve::Reserve;
 use crate::sealed_file::{self, FileKind};
 use crate::votes::VoteFile;
 
@@ -44,6 +46,7 @@ const FORMAT: &str = "format";
 const IDENTITY: &str = "identity";
 const VOTES: &str = "votes";
 const LOGS: &str = "logs";
+const RESERVE: &str = "reserve";
 /// What the name of a log's folder ends with once the log is deleted and its files are going.
 const DELETED: &str = ".deleted";
 
@@ -140,7 +143,8 @@ impl DataDir {
         }
         let poison = Arc::new(Poison::new());
         let flusher = Flusher::new(Arc::clone(&disk), path, options.sync_filesystem, poison).holding(held);
-        let flusher = Arc::new(flusher);
+        let reserve = Reserve::new(Arc::clone(&disk), path.join(RESERVE));
+        let flusher = Arc::new(flusher.with_reserve(reserve));
         let votes = VoteFile::open(Arc::clone(&disk), &path.join(VOTES), Arc::clone(&flusher))?;
         let identity = Identity::read(&*disk, &path.join(IDENTITY))?;
         let mut report = DataDirReport { is_new, foreign: foreign_names(&list(&*disk, path)?, path) };
@@ -165,6 +169,7 @@ impl DataDir {
             let format = path.join(FORMAT);
             sealed_file::write(&*data_dir.disk, &format, FileKind::Format, FORMAT_TEXT)?;
         }
+        data_dir.flusher.reserve().refill();
         if options.starts_flusher {
             data_dir.flusher.start_thread().map_err(OpenError::NoThread)?;
             data_dir.background.start_thread().map_err(OpenError::NoThread)?;
@@ -411,6 +416,6 @@ fn log_key(entry: &DirEntry) -> Option<LogKey> {
 }
 
 fn foreign_names(entries: &[DirEntry], path: &Path) -> Vec<PathBuf> {
-    let is_ours = |entry: &DirEntry| [LOCK, FORMAT, IDENTITY, VOTES, LOGS].contains(&entry.name.as_str());
+    let is_ours = |entry: &DirEntry| [LOCK, FORMAT, IDENTITY, VOTES, LOGS, RESERVE].contains(&entry.name.as_str());
     entries.iter().filter(|entry| !is_ours(entry)).map(|entry| path.join(&entry.name)).collect()
 }

@@ -31,6 +31,7 @@ use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::{FileError, FileStep};
 use crate::locks::lock;
 use crate::poison::{Poison, PoisonHook, Poisoned};
+use crate::reserve::Reserve;
 
 #[cfg(test)]
 mod tests;
@@ -104,6 +105,8 @@ pub struct Flusher {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The data directory's lock: every log has a handle of the flusher, so none outlives the lock.
     held: Option<Box<dyn DiskLock>>,
+    /// Kept here because everybody who must write on a full disk has the flusher.
+    reserve: Arc<Reserve>,
 }
 
 impl Flusher {
@@ -122,7 +125,7 @@ impl Flusher {
             syncing: Mutex::new(()),
             counters: Counters::default(),
         };
-        Self { shared: Arc::new(shared), thread: Mutex::new(None), held: None }
+        Self { shared: Arc::new(shared), thread: Mutex::new(None), held: None, reserve: Arc::default() }
     }
 
     /// The flusher, holding the lock of its data directory for as long as anybody has the flusher.
@@ -130,6 +133,17 @@ impl Flusher {
     pub(crate) fn holding(mut self, held: Box<dyn DiskLock>) -> Self {
         self.held = Some(held);
         self
+    }
+
+    /// The flusher with space for the writes of its data directory that must go on when the disk is full.
+    #[must_use]
+    pub(crate) fn with_reserve(mut self, reserve: Reserve) -> Self {
+        self.reserve = Arc::new(reserve);
+        self
+    }
+
+    pub(crate) const fn reserve(&self) -> &Arc<Reserve> {
+        &self.reserve
     }
 
     /// Announces pending bytes of a log. Call it after the write, under the lock that orders the log's writes, and once

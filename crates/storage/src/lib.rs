@@ -19,6 +19,7 @@ pub mod log;
 pub mod log_key;
 mod planted;
 mod poison;
+mod reserve;
 pub mod sealed_file;
 mod votes;
 

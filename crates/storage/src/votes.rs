@@ -30,6 +30,7 @@ use crate::flush::{DirtyFile, Flushable, Flusher, OnDurable};
 use crate::locks::lock;
 use crate::log_key::LogKey;
 use crate::poison::Poisoned;
+use crate::reserve::Reserve;
 use crate::sealed_file;
 
 #[cfg(test)]
@@ -69,6 +70,7 @@ impl VoteFile {
         let latest = found.votes.iter().map(|(key, vote)| (*key, Bytes::copy_from_slice(vote))).collect::<Votes>();
         let mut writer = Writer {
             disk,
+            reserve: Arc::clone(flusher.reserve()),
             path: path.to_owned(),
             file,
             file_bytes: bytes.len() as u64,
@@ -196,6 +198,7 @@ impl Flushable for Shared {
 
 struct Writer {
     disk: Arc<dyn Disk>,
+    reserve: Arc<Reserve>,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     file_bytes: u64,
@@ -243,7 +246,8 @@ impl Writer {
 
     /// Goes on in a new file that holds only what counts.
     fn replace(&mut self) -> Result<(), FileError> {
-        let (file, file_bytes, end) = replace(&*self.disk, &self.path, &self.durable)?;
+        let write = || replace(&*self.disk, &self.path, &self.durable);
+        let (file, file_bytes, end) = self.reserve.or_give_way(write)?;
         (self.file, self.file_bytes, self.end, self.next_mark) = (file, file_bytes, end, 1);
         Ok(())
     }

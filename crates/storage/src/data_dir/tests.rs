@@ -368,3 +368,50 @@ fn a_restart_after_a_failed_sync_makes_the_tail_durable_again() {
         assert_eq!(log.read_entries(LogIndex::new(1), LogIndex::new(next + 1), 1 << 20).unwrap().len() as u64, next);
     }
 }
+
+/// A disk on which nothing is free.
+fn fill(disk: &SimDisk) {
+    let space = disk.space(dir()).unwrap();
+    disk.set_capacity(Some(space.total_bytes - space.free_bytes));
+}
+
+#[test]
+fn on_a_full_disk_a_checkpoint_and_a_purge_go_on_and_make_room() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(Some(64 << 20));
+    let data_dir = open(&disk).unwrap();
+    data_dir.set_identity(identity(1)).unwrap();
+    let options = LogOptions { segment_bytes_max: 64 << 10, ..LogOptions::default() };
+    let (log, _) = data_dir.open_log(key(1), options.clone()).unwrap();
+    let entry = |index| NewEntry { kind: EntryKind::Metadata, payload: vec![1; 10_000].into(), ..blank(index) };
+    for index in 0..50 {
+        log.append(&[entry(index)], Timestamp::from_ms(1), None).unwrap();
+    }
+    data_dir.flusher().run_round();
+    fill(&disk);
+    log.write_checkpoint(&[7; 100_000]).unwrap();
+    log.purge_through(EntryId::new(1, 20)).unwrap();
+    log.append(&[entry(50)], Timestamp::from_ms(1), None).unwrap();
+    // The reserve is made again once there is room, and given away again.
+    disk.set_capacity(Some(64 << 20));
+    log.maintain(Timestamp::from_ms(2)).unwrap();
+    fill(&disk);
+    log.purge_through(EntryId::new(1, 40)).unwrap();
+    drop((log, data_dir));
+    let (log, _) = open(&disk).unwrap().open_log(key(1), options).unwrap();
+    assert_eq!(log.state().last.unwrap().index.get(), 50);
+}
+
+#[test]
+fn a_flush_round_that_must_write_a_manifest_on_a_full_disk_does_not_poison() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(Some(64 << 20));
+    let data_dir = open(&disk).unwrap();
+    data_dir.set_identity(identity(1)).unwrap();
+    let (log, _) = data_dir.open_log(key(1), LogOptions::default()).unwrap();
+    log.append(&[blank(0)], Timestamp::from_ms(1), None).unwrap();
+    fill(&disk);
+    data_dir.flusher().run_round();
+    assert_eq!(data_dir.flusher().poisoned(), None);
+    assert_eq!(log.flushed().unwrap().id.index.get(), 0);
+}

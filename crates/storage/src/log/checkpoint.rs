@@ -13,7 +13,8 @@ impl Inner {
     /// See [`super::Log::write_checkpoint`].
     pub(super) fn write_checkpoint(&self, bytes: &[u8]) -> Result<(), FileError> {
         let path = self.dir.join(CHECKPOINT);
-        sealed_file::write(&*self.disk, &path, FileKind::Checkpoint, bytes).inspect_err(|error| {
+        let write = || sealed_file::write(&*self.disk, &path, FileKind::Checkpoint, bytes);
+        self.flusher.reserve().or_give_way(write).inspect_err(|error| {
             // Without space nothing has changed; after any other error nobody knows which of the two is there.
             if !error.is_disk_full() {
                 self.poison(error);

@@ -115,7 +115,9 @@ impl Inner {
         let mut written = lock(&self.manifest_written);
         if numbered.sequence > *written {
             let path = self.dir.join(MANIFEST);
-            sealed_file::write(&*self.disk, &path, FileKind::Manifest, &numbered.manifest.encode())?;
+            let payload = numbered.manifest.encode();
+            let write = || sealed_file::write(&*self.disk, &path, FileKind::Manifest, &payload);
+            self.flusher.reserve().or_give_way(write)?;
             *written = numbered.sequence;
         }
         Ok(())

@@ -68,7 +68,7 @@ impl Log {
     ) -> Result<(Self, RecoveryReport), OpenLogError> {
         flusher.poison().check()?;
         let options = options.clamped();
-        let recovered = recover(&Place { disk, dir, key, options: &options })?;
+        let recovered = recover(&Place { disk, dir, key, options: &options, reserve: flusher.reserve() })?;
         let writer = recovered.writer;
         let view = View { segments: recovered.segments, purged: writer.purged, log_start: writer.log_start };
         let inner = Arc::new_cyclic(|me| Inner {

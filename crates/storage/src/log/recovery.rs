@@ -25,6 +25,7 @@ use super::writer::{Active, Writer};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, FileError, FileStep};
 use crate::log_key::LogKey;
+use crate::reserve::Reserve;
 use crate::sealed_file::{self, FileKind};
 
 /// What opening a log has found and done.
@@ -68,6 +69,7 @@ pub(super) struct Place<'log> {
     pub(super) dir: &'log Path,
     pub(super) key: LogKey,
     pub(super) options: &'log LogOptions,
+    pub(super) reserve: &'log Reserve,
 }
 
 type OpenFile = Arc<dyn DiskFile>;
@@ -238,7 +240,8 @@ fn write_sealed_again(
     report: &RecoveryReport,
 ) -> Result<(), OpenLogError> {
     let write = |name, kind, payload: &[u8]| {
-        let written = sealed_file::write(&**place.disk, &place.dir.join(name), kind, payload);
+        let path = place.dir.join(name);
+        let written = place.reserve.or_give_way(|| sealed_file::write(&**place.disk, &path, kind, payload));
         match written {
             // A full disk must not keep a log from opening: that is how space is freed.
             Err(error) if error.is_disk_full() && report.torn_tail.is_none() => {

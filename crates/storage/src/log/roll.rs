@@ -206,6 +206,8 @@ impl Inner {
             self.announce(writer);
         }
         self.request_background(writer);
+        drop(guard);
+        self.flusher.reserve().refill();
         Ok(())
     }
 
