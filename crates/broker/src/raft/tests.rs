@@ -4,4 +4,5 @@
 pub(crate) mod rig;
 mod snapshot;
 mod suite;
+mod supervision;
 mod traps;

@@ -13,7 +13,7 @@ use crate::raft::log_store::{Installed, LogStore};
 use crate::raft::state_machine::{Marks, StateMachine};
 use crate::raft::types::TypeConfig;
 
-struct Builder;
+pub(super) struct Builder;
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, Rig> for Builder {
     async fn build(&self) -> Result<(Rig, LogStore, StateMachine), StorageError<TypeConfig>> {
