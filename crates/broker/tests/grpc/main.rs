@@ -18,4 +18,5 @@ mod lifecycle;
 mod produce;
 mod raw;
 mod read;
+mod real_producer;
 mod speed;
