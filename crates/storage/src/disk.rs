@@ -12,6 +12,7 @@
 //!   try again (see `poison`).
 //! - No call is repeated by the implementation after an error, but for an interrupted system call.
 
+mod bus_error;
 pub mod conformance;
 mod map;
 pub mod os;

@@ -13,22 +13,41 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 
 use super::FileView;
+use super::bus_error;
 use super::residency::{Residency, WINDOW_BYTES};
 
 /// The smallest page of any machine we run on; touching one byte in each of these touches every page.
 const PAGE_BYTES: usize = 4096;
 
+/// Makes the process end with the file's name when a page of a map cannot be read, instead of with a bare signal.
+fn explain_bus_errors() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let signal = rustix::process::Signal::BUS.as_raw();
+        // SAFETY: what runs in a signal handler may only do what is safe there. `report` makes system calls on memory
+        // of its own stack, takes no lock, allocates nothing, does not panic, and never returns; `si_addr` reads the
+        // field that is valid for this signal.
+        let registered = unsafe {
+            signal_hook_registry::register_sigaction(signal, |info| bus_error::report(info.si_addr().addr()))
+        };
+        if let Err(error) = registered {
+            tracing::warn!(%error, "an unreadable page of a mapped file would end this process without a word");
+        }
+    });
+}
+
 /// Maps the first `bytes` bytes of `file`, whatever its length is now. What is touched counts in `residency`.
 pub(super) fn map(file: &File, bytes: u64, residency: Arc<Residency>) -> io::Result<Arc<dyn FileView>> {
     let length = usize::try_from(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the view is larger than the address space"))?;
+    explain_bus_errors();
     // The length is explicit: left alone, memmap2 would take the file's present length, and a segment grows later.
     // SAFETY: a map is unsound when the file shrinks under it or when bytes behind a live `&[u8]` change. Segments
     // never shrink while a view lives and handed-out ranges are never rewritten (module invariants; the lock file

@@ -1,8 +1,9 @@
 //! Both disks keep the promises of the seam.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test plays the vandal
 
 use std::io::IoSlice;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use proptest::collection::vec;
@@ -24,6 +25,40 @@ fn the_simulated_disk_conforms() {
     let dir = Path::new("/data");
     disk.create_dir_all(dir).unwrap();
     conformance::check(&disk, dir);
+}
+
+const CUT_UNDER_ITS_MAP: &str = "HIGHWATER_TEST_CUT_UNDER_ITS_MAP";
+
+/// Not a test by itself: what the process of the next one runs.
+#[test]
+fn a_process_cuts_a_file_under_its_map() {
+    let Some(path) = std::env::var_os(CUT_UNDER_ITS_MAP) else { return };
+    let (disk, path) = (OsDisk::new(), Path::new(&path));
+    let file = disk.create(path).unwrap();
+    file.allocate(0..65_536).unwrap();
+    let view = file.map(65_536).unwrap();
+    // A vandal: the product never does this.
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+    let byte = view.slice(40_000..40_001);
+    println!("SERVED {byte:?}");
+}
+
+#[test]
+fn a_page_that_cannot_be_read_ends_the_process_with_the_name_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("00000000000000000001.segment");
+    let neighbour = dir.path().join("00000000000000000002.segment");
+    std::fs::write(&neighbour, b"whole").unwrap();
+    let ended = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "disk::tests::a_process_cuts_a_file_under_its_map"])
+        .env(CUT_UNDER_ITS_MAP, &path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()), "{:?}: {said}", ended.status);
+    assert!(said.contains("SIGBUS") && said.contains(path.to_str().unwrap()), "{said}");
+    assert!(!String::from_utf8_lossy(&ended.stdout).contains("SERVED"));
+    assert_eq!(std::fs::read(&neighbour).unwrap(), b"whole");
 }
 
 /// A call of the seam, on one of a few names.
