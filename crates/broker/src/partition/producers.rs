@@ -9,8 +9,8 @@
 //! one, also after a restart:
 //! - Its time is the entries' own: the largest record timestamp so far, but one entry moves it by an hour at most, so
 //!   one wild timestamp cannot make the table forget everybody.
-//! - A producer that stored nothing for a day of that time is forgotten; so is the one that was quiet for longest when
-//!   there are more than the table may hold (P7).
+//! - The producer that was quiet for longest is forgotten when there are more than the table may hold (P7); and, only if
+//!   the limits say so, one that stored nothing for so much of that time.
 //! - An entry that the table has seen before changes nothing.
 //!
 //! ```text
@@ -35,6 +35,9 @@ use highwater_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Ti
 /// How many batches of a producer the table remembers: as many as it may have in flight.
 pub const WINDOW: usize = PRODUCER_BATCHES_IN_FLIGHT_MAX;
 
+/// How far one entry moves the log's time at most, in milliseconds: one hour.
+const TIME_STEP_MS_MAX: u64 = 60 * 60 * 1_000;
+
 /// How many sequence numbers there are before they wrap to 0.
 const SEQUENCES: i64 = i32::MAX as i64 + 1;
 
@@ -43,14 +46,16 @@ const SEQUENCES: i64 = i32::MAX as i64 + 1;
 pub struct ProducerLimits {
     /// The most producers; one more makes it forget the one that was quiet for longest.
     pub producers_max: usize,
-    /// How long a producer is remembered after its last batch, in milliseconds of the log's own time.
-    pub expiry_ms: u64,
+    /// How long a producer is remembered after its last batch, in milliseconds of the log's own time; `None` for ever.
+    pub expiry_ms: Option<u64>,
 }
 
 impl Default for ProducerLimits {
-    /// 8,192 producers (under 1 MiB encoded), one day.
+    /// 8,192 producers (under 1 MiB encoded), however old: the log's time is its clients', and one that stamps in
+    /// microseconds would make the table forget everybody else within a few batches, so that their retries were stored
+    /// twice.
     fn default() -> Self {
-        Self { producers_max: 8_192, expiry_ms: 24 * 60 * 60 * 1_000 }
+        Self { producers_max: 8_192, expiry_ms: None }
     }
 }
 
@@ -336,10 +341,10 @@ impl Producers {
         self.by_age.insert(base_offset, id);
     }
 
-    /// Moves the log's time towards the timestamp of an entry, by a 24th of the expiry at most.
+    /// Moves the log's time towards the timestamp of an entry, by an hour at most.
     fn advance(&mut self, timestamp: Timestamp) -> Timestamp {
         let now = self.now.unwrap_or(timestamp);
-        let step = timestamp.ms_since(now).min(self.limits.expiry_ms / 24);
+        let step = timestamp.ms_since(now).min(TIME_STEP_MS_MAX);
         let now = Timestamp::from_ms(now.as_ms().saturating_add_unsigned(step));
         self.now = Some(now);
         now
@@ -349,7 +354,7 @@ impl Producers {
     fn forget(&mut self, now: Timestamp) {
         while let Some(oldest) = self.by_age.first_entry() {
             let last_seen = self.by_id.get(oldest.get()).map_or(now, |p| p.last_seen);
-            let is_expired = now.ms_since(last_seen) >= self.limits.expiry_ms;
+            let is_expired = self.limits.expiry_ms.is_some_and(|expiry_ms| now.ms_since(last_seen) >= expiry_ms);
             if !is_expired && self.by_id.len() <= self.limits.producers_max {
                 return;
             }

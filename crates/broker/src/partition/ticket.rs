@@ -16,7 +16,8 @@ use crate::raft::Appended;
 pub enum Acks {
     /// Nothing: it was taken in. It may be lost without a word.
     None,
-    /// It is in the log of the leader and can be found there, on disk or not. Lost with that node.
+    /// It is in the log of the leader, on disk or not. Lost if that node loses power or its leadership before a majority
+    /// has it on disk; the offset may then become another record's. Readers see it only from then on.
     Leader,
     /// A majority of the replicas has it on disk. Never lost.
     #[default]

@@ -15,7 +15,8 @@ pub enum Acks {
     /// As soon as the server has it. It may still be lost, its offset is not told, and it is never sent again once it may
     /// have arrived.
     None,
-    /// Written by the partition's leader, not yet fsynced. Lost if that node loses power.
+    /// Written by the partition's leader, not yet fsynced. Lost if that node loses power or its leadership, and then the
+    /// offset that was told may become another record's. Readers see it only once it is as safe as with [`Acks::Quorum`].
     Leader,
     /// Written and fsynced by a majority of the partition's replicas: nothing acknowledged is lost. The default.
     #[default]

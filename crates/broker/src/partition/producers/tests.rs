@@ -135,7 +135,8 @@ fn sequences_wrap_to_zero() {
 
 #[test]
 fn a_producer_is_forgotten_after_a_day_of_the_logs_own_time() {
-    let mut table = Producers::new(ProducerLimits::default());
+    let day = ProducerLimits { expiry_ms: Some(24 * HOUR_MS as u64), ..ProducerLimits::default() };
+    let mut table = Producers::new(day);
     table.apply(offset(0), &header(1, 0, 0, 1, 0));
     for hour in 1..24 {
         table.apply(offset(hour), &header(2, 0, hour as i32, 1, hour as i64 * HOUR_MS));
@@ -156,6 +157,17 @@ fn one_wild_timestamp_forgets_nobody() {
     // Records from the past do not make their producer old.
     table.apply(offset(2), &header(3, 0, 0, 1, -5 * HOUR_MS));
     assert_eq!(ask(&table, 3, 0, 0, 1), stored(2));
+}
+
+#[test]
+fn a_client_whose_clock_is_wrong_makes_the_table_forget_nobody() {
+    let mut table = Producers::new(ProducerLimits::default());
+    table.apply(offset(0), &header(1, 0, 0, 1, 1_700_000_000_000));
+    for batch in 1..1_000 {
+        // Microseconds.
+        table.apply(offset(batch), &header(2, 0, batch as i32, 1, 1_700_000_000_000_000 + batch as i64));
+    }
+    assert_eq!(ask(&table, 1, 0, 0, 1), stored(0), "its retry is not stored twice");
 }
 
 #[test]

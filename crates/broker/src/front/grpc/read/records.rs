@@ -68,7 +68,8 @@ impl Plan {
         let mut plan = Self { batch_count: 0, bytes: 0, is_compressed: false };
         let mut stored_bytes = 0;
         for batch in batches {
-            let is_compressed = BatchHeader::read(batch)?.compression != Compression::None;
+            let header = BatchHeader::read(batch)?;
+            let is_compressed = header.compression != Compression::None;
             if plan.batch_count > 0 && (is_compressed || stored_bytes >= bytes_max) {
                 break;
             }
@@ -76,6 +77,9 @@ impl Plan {
             stored_bytes += batch.len();
             // What is not compressed is there once as records and once in the encoded answer.
             plan.bytes += if is_compressed { limits::BATCH_DECOMPRESSED_BYTES_MAX } else { 2 * batch.len() };
+            // A small record is larger in memory than in its batch. No more are taken than fill the answer.
+            let records = usize::try_from(header.record_count).unwrap_or(usize::MAX);
+            plan.bytes += records.min(bytes_max / RECORD_OVERHEAD_BYTES + 1) * size_of::<v1::Record>();
             if is_compressed {
                 plan.is_compressed = true;
                 break;
@@ -196,6 +200,20 @@ mod tests {
             assert_eq!(offsets(&batches, 1, 1_000, 1 << 20).await, (vec![1, 2], 3), "{compression}");
             assert_eq!(offsets(&batches[1..], 3, 1_000, 2_200).await, (vec![3, 4], 5), "{compression}");
         }
+    }
+
+    #[tokio::test]
+    async fn tiny_records_are_admitted_at_what_they_take_in_memory() {
+        let mut builder = BatchBuilder::new(Compression::None);
+        for _ in 0..10_000 {
+            builder.append(Timestamp::from_ms(1), None, None, NO_HEADERS).unwrap();
+        }
+        let budget = ByteBudget::new(64 << 20);
+        let wanted = OffsetRange::new(Offset::ZERO, Offset::MAX);
+        let batch = builder.finish().unwrap();
+        let decoded = decode(&budget, vec![batch], wanted, offset(10_000), 8 << 20).await.unwrap();
+        assert_eq!(decoded.records.len(), 10_000);
+        assert!(decoded.permit.bytes() >= 10_000 * size_of::<v1::Record>(), "{:?}", decoded.permit);
     }
 
     #[tokio::test]
