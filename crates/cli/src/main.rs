@@ -56,9 +56,11 @@ fn run(verb: Verb) -> Result<(), CliError> {
     }
 }
 
-/// Runs a verb that talks to a server, on as many threads as there are cores.
+/// Runs a verb that talks to a server, on one thread fewer than there are cores: see docs/adr/032.
 fn on_runtime(verb: impl Future<Output = Result<(), CliError>> + Send + 'static) -> Result<(), CliError> {
-    on_runtime_of(&mut tokio::runtime::Builder::new_multi_thread(), verb)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.saturating_sub(1).max(1);
+    on_runtime_of(tokio::runtime::Builder::new_multi_thread().worker_threads(threads), verb)
 }
 
 /// Runs a verb to its end on a runtime of its own.
