@@ -98,6 +98,17 @@ impl Fixture {
         };
         tokio::time::timeout(Duration::from_secs(10), free).await.expect("all permits come back");
     }
+
+    /// Waits until the node has noticed that its disk is full, or is so no more.
+    pub(crate) async fn until_disk_is_full(&self, is_full: bool) {
+        let gate = self.server.node().router().disk_gate();
+        let noticed = async {
+            while gate.check().is_err() != is_full {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), noticed).await.expect("the node watches its disk");
+    }
 }
 
 pub(crate) fn produce(correlation: u64, partition: u32, batch: Bytes) -> v1::ProduceRequest {

@@ -138,14 +138,14 @@ async fn after_a_full_disk_the_same_producer_goes_on() {
     for round in 0..2_u32 {
         // In the first round it is full before the producer has stored anything.
         disk.set_capacity(Some(1 << 20));
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        fixture.until_disk_is_full(true).await;
         let begin = round * 1_000;
         for (number, result) in send(&producer, begin..begin + 100, |_| false).await {
             let error = result.unwrap_err();
             assert_eq!(error.outcome(), Outcome::NotDone, "record {number}: {error}");
         }
         disk.set_capacity(None);
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        fixture.until_disk_is_full(false).await;
         let results = send(&producer, begin + 500..begin + 600, |_| false).await;
         assert!(results.iter().all(|(_, result)| result.is_ok()), "{results:?}");
         expected.extend(begin + 500..begin + 600);
