@@ -72,6 +72,12 @@ pub fn memory_limit_bytes() -> Option<u64> {
     }
 }
 
+/// How many files this process may have open at a time; `None`: as many as it likes.
+#[must_use]
+pub fn open_files_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
 /// The smallest `memory.max` from the process's control group up to the root (version 2).
 fn control_group_limit_bytes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;

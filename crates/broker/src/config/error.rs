@@ -69,22 +69,34 @@ pub enum ConfigError {
     },
     /// A listener that others could reach, without anything to keep them out.
     #[error(
-        "grpc.listen = {listen} from {source_name} can be reached from other machines, and this version has neither \
+        "{section}.listen = {listen} from {source_name} can be reached from other machines, and this version has neither \
          authentication nor encryption; listen on 127.0.0.1, or accept that whoever reaches the port may do everything \
-         with grpc.allow_insecure_network = true"
+         with {section}.allow_insecure_network = true"
     )]
     InsecureNetwork {
+        /// The section of the listener.
+        section: &'static str,
         /// The address.
         listen: SocketAddr,
         /// Where it came from.
         source_name: String,
     },
-    /// The listener takes every address of the machine, so it does not say where clients reach it.
-    #[error("grpc.listen = {listen} is no address that a client could connect to; set node.advertised to HOST:PORT")]
+    /// The listener takes every address of the machine, so it does not say where others reach it.
+    #[error("{section}.listen = {listen} is no address that anybody could connect to; set {advertised} to HOST:PORT")]
     NothingToAdvertise {
+        /// The section of the listener.
+        section: &'static str,
+        /// The setting to set.
+        advertised: &'static str,
         /// The address.
         listen: SocketAddr,
     },
+    /// A node that is to make a cluster and to join one.
+    #[error(
+        "cluster.first_voters and cluster.join are both set: a new node forms a cluster with the first, or joins one \
+         through the second; unset one of them"
+    )]
+    FormOrJoin,
 }
 
 impl ConfigError {

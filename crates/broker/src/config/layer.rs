@@ -24,6 +24,8 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// What the command line said.
     pub flags: Vec<Flag>,
+    /// What the verb has instead of the defaults; everything else goes before it. The name is the verb's.
+    pub presets: Vec<Flag>,
 }
 
 /// A setting given on the command line.
@@ -46,7 +48,7 @@ impl Sources {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| name.starts_with(PREFIX))
             .collect();
-        Self { file, environment, flags: Vec::new() }
+        Self { file, environment, ..Self::default() }
     }
 
     /// Adds a flag, which goes before everything else.
@@ -56,9 +58,19 @@ impl Sources {
         self
     }
 
+    /// Gives a setting another default for this verb.
+    #[must_use]
+    pub fn with_preset(mut self, verb: &str, key: &str, value: impl Into<String>) -> Self {
+        self.presets.push(Flag { name: verb.to_owned(), key: key.to_owned(), value: value.into() });
+        self
+    }
+
     /// The layers, the weakest first, each with known keys only.
     pub(super) fn layers(&self) -> Result<Vec<Layer>, ConfigError> {
         let mut layers = vec![Layer::defaults()?];
+        for preset in &self.presets {
+            layers.push(Layer::single(format!("default of {}", preset.name), &preset.key, &preset.value));
+        }
         if let Some(path) = &self.file {
             layers.push(Layer::file(path)?);
         }

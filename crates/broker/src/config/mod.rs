@@ -35,6 +35,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// The gRPC front.
     pub grpc: GrpcConfig,
+    /// The node among the others.
+    pub cluster: ClusterConfig,
     /// What clients may take.
     pub limits: LimitsConfig,
     /// What topics get unless they say otherwise.
@@ -67,6 +69,21 @@ pub struct NodeConfig {
 pub struct GrpcConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+}
+
+/// The node among the others.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Where it listens for other nodes.
+    pub listen: SocketAddr,
+    /// HOST:PORT for other nodes; `None`: the address that the listener is bound to.
+    pub advertised: Option<String>,
+    /// Who forms a new cluster; empty: this node alone, or none when it joins one.
+    pub first_voters: Vec<String>,
+    /// Whom a new node asks to let it in.
+    pub join: Vec<String>,
+    /// What it shares its failures with; empty: not said.
+    pub rack: String,
 }
 
 /// What clients may take, all of them together.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::units::{Auto, ByteSize, Period};
+use super::units::{Auto, ByteSize, List, Period};
 
 /// One setting as documented.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,23 @@ options! {
         /// may read, write and delete everything.
         allow_insecure_network: bool = "false";
     }
+    cluster: Cluster {
+        /// Where other nodes reach this one, as IP:PORT; port 0 takes any free one. Keep clients off this port.
+        listen: String = "\"127.0.0.1:7401\"";
+        /// Where other nodes are told to reach this node, as HOST:PORT. "auto": what `cluster.listen` says.
+        advertised: Auto<String> = "\"auto\"";
+        /// The nodes that form a new cluster, each by its `cluster.advertised`: 1, 3 or 5, the same list in the same order
+        /// on each of them. Read only while the data directory is new. Empty: a cluster of one, unless `cluster.join` is set.
+        first_voters: List = "[]";
+        /// Nodes of a cluster that this node joins, each as HOST:PORT of its `cluster.advertised`; one that answers is
+        /// enough. Read only while the data directory is new. A variable or flag separates several by commas.
+        join: List = "[]";
+        /// What this node shares its failures with: a rack, a zone. Replicas go to different ones where there are some.
+        rack: String = "\"\"";
+        /// Listen for other nodes beyond this machine although there is no authentication and no encryption yet: whoever
+        /// reaches the port may take part in the cluster.
+        allow_insecure_network: bool = "false";
+    }
     limits: Limits {
         /// Threads that serve requests, from 1 to 1024. "auto": one fewer than there are processor cores, and at least one;
         /// syncs of the disk have a thread of their own.
@@ -95,8 +112,10 @@ options! {
         connections: u32 = "4096";
         /// Calls at a time on one connection, from 1 to 4096. More wait on the client's side.
         streams_per_connection: u32 = "256";
-        /// Replicas of partitions that this node holds, from 1 to 100000. Each costs about a megabyte of memory.
-        replicas: u32 = "2000";
+        /// Replicas of partitions that one node holds, from 1 to 100000; a topic that needs more is refused. Each costs
+        /// about a megabyte of memory and a few open files. "auto": what half of the memory beyond `limits.memory_bytes`
+        /// and the limit of open files allow.
+        replicas: Auto<u32> = "\"auto\"";
         /// A request whose bytes stop coming is given up after this time, from 1s to 10m, and its memory freed.
         message_timeout: Period = "\"30s\"";
     }

@@ -1,5 +1,6 @@
 //! From raw to resolved: merges the layers, gives each value its final type and checks its range. Once, here.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -13,7 +14,9 @@ use super::error::ConfigError;
 use super::layer::Layer;
 use super::raw::{self, OPTIONS, Raw};
 use super::units::{Auto, ByteSize, Period};
-use super::{Config, DataConfig, GrpcConfig, LimitsConfig, LoggingConfig, NodeConfig, Setting, TopicConfig};
+use super::{
+    ClusterConfig, Config, DataConfig, GrpcConfig, LimitsConfig, LoggingConfig, NodeConfig, Setting, TopicConfig,
+};
 use crate::usage;
 
 const MIB: u64 = 1 << 20;
@@ -26,6 +29,15 @@ const MEMORY_BYTES_AUTO_MAX: u64 = 4 * GIB;
 const MEMORY_BYTES_MIN: u64 = 64 * MIB;
 const PRODUCE_BYTES_MIN: u64 = 2 * limits::MESSAGE_BYTES_MAX as u64;
 const PRODUCE_BYTES_MAX: u64 = 4 * GIB - 1;
+/// What a replica costs: measured, see docs/performance.md.
+const REPLICA_BYTES: u64 = MIB;
+/// Its active segment and the next, their indexes and what is being replaced.
+const REPLICA_FILES: u64 = 4;
+/// Beyond this it is the processor that decides, which nobody can compute ahead.
+const REPLICAS_AUTO_MAX: u64 = 10_000;
+/// An even number of voters bears no more failures than one fewer.
+const FIRST_VOTERS: [usize; 4] = [0, 1, 3, 5];
+const RACK_BYTES_MAX: usize = 255;
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 pub(super) fn resolve(layers: Vec<Layer>) -> Result<Config, ConfigError> {
@@ -35,10 +47,12 @@ pub(super) fn resolve(layers: Vec<Layer>) -> Result<Config, ConfigError> {
     let limits = check.limits(&raw.limits)?;
     let grpc = check.grpc(&raw.grpc)?;
     let node = check.node(&raw.node, grpc.listen)?;
+    let cluster = check.cluster(raw.cluster)?;
     Ok(Config {
         data: check.data(raw.data)?,
         node,
         grpc,
+        cluster,
         limits,
         topic: check.topic(&raw.topic)?,
         logging: LoggingConfig { format: raw.logging.format, filter: raw.logging.filter },
@@ -61,24 +75,66 @@ impl Check {
     }
 
     fn node(&self, raw: &raw::Node, listen: SocketAddr) -> Result<NodeConfig, ConfigError> {
-        let advertised = match &raw.advertised {
-            Auto::Auto if listen.ip().is_unspecified() => return Err(ConfigError::NothingToAdvertise { listen }),
-            Auto::Auto => None,
-            Auto::Value(address) if is_host_and_port(address) => Some(address.clone()),
-            Auto::Value(_) => return Err(self.not_allowed("node.advertised", "\"auto\", or HOST:PORT".to_owned())),
-        };
+        let advertised = self.advertised("node.advertised", &raw.advertised, "grpc", listen)?;
         let grace = self.period("node.shutdown_grace", raw.shutdown_grace, Duration::from_secs(1)..=TEN_MINUTES)?;
         Ok(NodeConfig { advertised, shutdown_grace: grace })
     }
 
     fn grpc(&self, raw: &raw::Grpc) -> Result<GrpcConfig, ConfigError> {
-        let key = "grpc.listen";
-        let listen: SocketAddr =
-            raw.listen.parse().map_err(|_| self.not_allowed(key, "IP:PORT, such as 127.0.0.1:7400".to_owned()))?;
-        if !listen.ip().is_loopback() && !raw.allow_insecure_network {
-            return Err(ConfigError::InsecureNetwork { listen, source_name: self.setting(key).1 });
-        }
+        let listen = self.listen("grpc", "grpc.listen", &raw.listen, raw.allow_insecure_network)?;
         Ok(GrpcConfig { listen })
+    }
+
+    fn cluster(&self, raw: raw::Cluster) -> Result<ClusterConfig, ConfigError> {
+        let listen = self.listen("cluster", "cluster.listen", &raw.listen, raw.allow_insecure_network)?;
+        let advertised = self.advertised("cluster.advertised", &raw.advertised, "cluster", listen)?;
+        let (first_voters, join) = (raw.first_voters.0, raw.join.0);
+        if !FIRST_VOTERS.contains(&first_voters.len()) || !are_addresses(&first_voters) {
+            let allowed = "empty, or 1, 3 or 5 different HOST:PORT, one for each node".to_owned();
+            return Err(self.not_allowed("cluster.first_voters", allowed));
+        }
+        if !are_addresses(&join) {
+            return Err(self.not_allowed("cluster.join", "empty, or different HOST:PORT of nodes".to_owned()));
+        }
+        if !first_voters.is_empty() && !join.is_empty() {
+            return Err(ConfigError::FormOrJoin);
+        }
+        if raw.rack.len() > RACK_BYTES_MAX {
+            return Err(self.not_allowed("cluster.rack", format!("at most {RACK_BYTES_MAX} bytes long")));
+        }
+        Ok(ClusterConfig { listen, advertised, first_voters, join, rack: raw.rack })
+    }
+
+    fn listen(
+        &self,
+        section: &'static str,
+        key: &'static str,
+        listen: &str,
+        is_open: bool,
+    ) -> Result<SocketAddr, ConfigError> {
+        let parsed = listen.parse::<SocketAddr>();
+        let listen = parsed.map_err(|_| self.not_allowed(key, "IP:PORT, such as 127.0.0.1:7400".to_owned()))?;
+        if !listen.ip().is_loopback() && !is_open {
+            return Err(ConfigError::InsecureNetwork { section, listen, source_name: self.setting(key).1 });
+        }
+        Ok(listen)
+    }
+
+    fn advertised(
+        &self,
+        key: &'static str,
+        advertised: &Auto<String>,
+        section: &'static str,
+        listen: SocketAddr,
+    ) -> Result<Option<String>, ConfigError> {
+        match advertised {
+            Auto::Auto if listen.ip().is_unspecified() => {
+                Err(ConfigError::NothingToAdvertise { section, advertised: key, listen })
+            }
+            Auto::Auto => Ok(None),
+            Auto::Value(address) if is_host_and_port(address) => Ok(Some(address.clone())),
+            Auto::Value(_) => Err(self.not_allowed(key, "\"auto\", or HOST:PORT".to_owned())),
+        }
     }
 
     fn limits(&mut self, raw: &raw::Limits) -> Result<LimitsConfig, ConfigError> {
@@ -110,7 +166,7 @@ impl Check {
                 raw.streams_per_connection,
                 1..=4_096,
             )?,
-            replicas: as_usize(self.number("limits.replicas", raw.replicas, 1..=100_000)?.into()),
+            replicas: self.replicas(raw.replicas, memory)?,
             message_timeout: self.period(
                 "limits.message_timeout",
                 raw.message_timeout,
@@ -130,6 +186,17 @@ impl Check {
                 Ok(self.chose(key, chosen))
             }
             Auto::Value(threads) => Ok(as_usize(self.number(key, threads, 1..=1_024)?.into())),
+        }
+    }
+
+    fn replicas(&mut self, replicas: Auto<u32>, memory: u64) -> Result<usize, ConfigError> {
+        let key = "limits.replicas";
+        match replicas {
+            Auto::Auto => {
+                let chosen = replicas_auto(usage::memory_limit_bytes(), memory, usage::open_files_limit());
+                Ok(as_usize(self.chose(key, chosen)))
+            }
+            Auto::Value(replicas) => Ok(as_usize(self.number(key, replicas, 1..=100_000)?.into())),
         }
     }
 
@@ -231,6 +298,19 @@ fn wrong_type(figment: &Figment, error: figment::Error) -> ConfigError {
     }
 }
 
+fn are_addresses(addresses: &[String]) -> bool {
+    let different: BTreeSet<&String> = addresses.iter().collect();
+    different.len() == addresses.len() && addresses.iter().all(|address| is_host_and_port(address))
+}
+
+/// What a machine has room for: half of the memory that requests under way leave, and the files that may be open, less
+/// those of connections and of the process itself.
+fn replicas_auto(machine_bytes: Option<u64>, requests_bytes: u64, open_files: Option<u64>) -> u64 {
+    let by_memory = machine_bytes.unwrap_or(GIB).saturating_sub(requests_bytes) / 2 / REPLICA_BYTES;
+    let by_files = open_files.map_or(u64::MAX, |files| files.saturating_sub(files / 4) / REPLICA_FILES);
+    by_memory.min(by_files).clamp(1, REPLICAS_AUTO_MAX)
+}
+
 fn is_host_and_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && !host.contains(['/', ' ', '@']) && port.parse::<u16>().is_ok_and(|port| port != 0)
@@ -240,4 +320,17 @@ fn is_host_and_port(address: &str) -> bool {
 /// Exact: every machine that this runs on has 64-bit addresses, and the ranges above end far below.
 fn as_usize(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_bounded_by_memory_and_by_files() {
+        assert_eq!(replicas_auto(Some(8 * GIB), 2 * GIB, Some(1 << 20)), 3_072);
+        assert_eq!(replicas_auto(Some(64 * GIB), 4 * GIB, Some(1_024)), 192);
+        assert_eq!(replicas_auto(Some(1 << 45), 4 * GIB, None), REPLICAS_AUTO_MAX);
+        assert_eq!(replicas_auto(None, GIB, Some(0)), 1);
+    }
 }

@@ -46,7 +46,7 @@ fn flags_before_environment_before_file_before_defaults() {
             variable("HIGHWATER_SERVICE_HOST", "10.0.0.1"),
             variable("PATH", "/bin"),
         ],
-        flags: Vec::new(),
+        ..Sources::default()
     };
     let config = Config::load(&sources.with_flag("--message-timeout", "limits.message_timeout", "3s")).unwrap();
     assert_eq!(config.limits.connections, 1);
@@ -106,6 +106,37 @@ fn a_port_that_others_reach_needs_a_word() {
     assert_eq!(config.node.advertised.as_deref(), Some("log1.example:7400"));
     assert!(message(from_file("[node]\nadvertised = 'log1'")).contains("HOST:PORT"));
     assert!(from_file("[grpc]\nlisten = '[::1]:0'").is_ok());
+}
+
+#[test]
+fn the_nodes_of_a_cluster_are_lists() {
+    let of_file = from_file("[cluster]\nfirst_voters = ['a:7401', 'b:7401', 'c:7401']").unwrap();
+    let environment = vec![("HIGHWATER_CLUSTER__FIRST_VOTERS".to_owned(), "a:7401, b:7401,c:7401".to_owned())];
+    let of_variable = Config::load(&Sources { environment, ..Sources::default() }).unwrap();
+    assert_eq!(of_file.cluster.first_voters, ["a:7401", "b:7401", "c:7401"]);
+    assert_eq!(of_variable.cluster.first_voters, of_file.cluster.first_voters);
+    let one = Config::load(&Sources::default().with_flag("--join", "cluster.join", "127.0.0.1:7401")).unwrap();
+    assert_eq!(one.cluster.join, ["127.0.0.1:7401"]);
+    assert!(Config::load(&Sources::default()).unwrap().cluster.first_voters.is_empty());
+    let text = message(from_file("[cluster]\nfirst_voters = ['a:1', 'b:1']"));
+    assert!(text.contains("1, 3 or 5") && text.contains("[\"a:1\", \"b:1\"]"), "{text}");
+    assert!(message(from_file("[cluster]\nfirst_voters = ['a:1', 'b:1', 'a:1']")).contains("different"));
+    assert!(message(from_file("[cluster]\njoin = ['a']")).contains("HOST:PORT"));
+    assert!(message(from_file("[cluster]\njoin = 'a:1'\nfirst_voters = 'b:1'")).contains("unset one of them"));
+    let open = "[cluster]\nlisten = '0.0.0.0:7401'";
+    assert!(message(from_file(open)).contains("cluster.allow_insecure_network = true"));
+    let text = message(from_file(&format!("{open}\nallow_insecure_network = true")));
+    assert!(text.contains("cluster.advertised"), "{text}");
+}
+
+#[test]
+fn a_verb_may_have_another_default() {
+    let preset = || Sources::default().with_preset("dev", "cluster.listen", "127.0.0.1:0");
+    let config = Config::load(&preset()).unwrap();
+    assert_eq!(config.cluster.listen.port(), 0);
+    assert_eq!(setting(&config, "cluster.listen").1, "default of dev");
+    let environment = vec![("HIGHWATER_CLUSTER__LISTEN".to_owned(), "127.0.0.1:7411".to_owned())];
+    assert_eq!(Config::load(&Sources { environment, ..preset() }).unwrap().cluster.listen.port(), 7_411);
 }
 
 #[test]
