@@ -24,6 +24,8 @@ enum Source {
     System { told: AtomicI64 },
     /// A clock that stands still until a test moves it, and the number of ids it has made.
     Manual { now: AtomicI64, ids: AtomicU64 },
+    /// A simulated machine's clock, which is set to any time, the latest time told from it, and the seed of its ids.
+    Simulated { machine: AtomicI64, told: AtomicI64, ids: AtomicU64, seed: u64 },
 }
 
 impl Clock {
@@ -41,14 +43,19 @@ impl Clock {
         Self(Arc::new(Source::Manual { now: AtomicI64::new(start.as_ms()), ids: AtomicU64::new(0) }))
     }
 
+    /// The clock of a simulated machine, which [`Clock::set`] sets forward and back; its ids come from `seed`.
+    #[must_use]
+    pub fn simulated(seed: u64, start: Timestamp) -> Self {
+        let (machine, told) = (AtomicI64::new(start.as_ms()), AtomicI64::new(0));
+        Self(Arc::new(Source::Simulated { machine, told, ids: AtomicU64::new(0), seed }))
+    }
+
     /// The wall time. Never earlier than what this clock told before.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &*self.0 {
-            Source::System { told } => {
-                let now = machine_ms();
-                Timestamp::from_ms(told.fetch_max(now, Ordering::Relaxed).max(now))
-            }
+            Source::System { told } => tell(told, machine_ms()),
+            Source::Simulated { machine, told, .. } => tell(told, machine.load(Ordering::Relaxed)),
             Source::Manual { now, .. } => Timestamp::from_ms(now.load(Ordering::Relaxed)),
         }
     }
@@ -66,6 +73,13 @@ impl Clock {
         }
     }
 
+    /// Sets the clock of a simulated machine, as an operator or a time server might. Others stay as they are.
+    pub fn set(&self, time: Timestamp) {
+        if let Source::Simulated { machine, .. } = &*self.0 {
+            machine.store(time.as_ms(), Ordering::Relaxed);
+        }
+    }
+
     /// An id that no other node or run has made. From a manual clock: the next of a fixed row.
     #[must_use]
     pub fn unique_id(&self) -> Uuid {
@@ -75,8 +89,18 @@ impl Clock {
                 let count = ids.fetch_add(1, Ordering::Relaxed);
                 uuid::Builder::from_random_bytes(u128::from(count.wrapping_add(1)).to_be_bytes()).into_uuid()
             }
+            Source::Simulated { ids, seed, .. } => {
+                let count = ids.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+                let bytes = (u128::from(*seed) << 64) | u128::from(count);
+                uuid::Builder::from_random_bytes(bytes.to_be_bytes()).into_uuid()
+            }
         }
     }
+}
+
+/// `now`, unless a later time was told already.
+fn tell(told: &AtomicI64, now: i64) -> Timestamp {
+    Timestamp::from_ms(told.fetch_max(now, Ordering::Relaxed).max(now))
 }
 
 /// Milliseconds since the epoch as the machine has it; 0 when its clock stands before 1970.
@@ -100,6 +124,17 @@ mod tests {
         let second = clock.now();
         assert!(second.ms_since(first) >= 3_600_000, "{first} then {second}");
         assert!(clock.clone().now() >= second);
+    }
+
+    #[test]
+    fn a_simulated_clock_that_is_set_back_goes_on_telling_the_latest_time() {
+        let clock = Clock::simulated(1, Timestamp::from_ms(5_000));
+        assert_eq!(clock.now(), Timestamp::from_ms(5_000));
+        clock.set(Timestamp::from_ms(1_000));
+        assert_eq!(clock.now(), Timestamp::from_ms(5_000));
+        clock.set(Timestamp::from_ms(9_000));
+        assert_eq!(clock.now(), Timestamp::from_ms(9_000));
+        assert_ne!(clock.unique_id(), Clock::simulated(2, Timestamp::default()).unique_id());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod node;
 pub mod partition;
 pub mod raft;
 pub mod router;
+pub mod runtime;
 pub mod server;
 pub mod shutdown;
 pub mod usage;

@@ -35,6 +35,7 @@ use crate::controller::ControllerHandle;
 use crate::disk_gate::DiskGate;
 use crate::raft::Leadership;
 use crate::router::{OpenPartitions, Router};
+use crate::runtime;
 use crate::shutdown::Shutdown;
 
 pub use error::{GroupName, StartError};
@@ -214,7 +215,7 @@ impl Node {
         }
         self.metadata.close(self.grace).await;
         let flusher = Arc::clone(self.data.flusher());
-        if let Err(error) = tokio::task::spawn_blocking(move || flusher.stop()).await {
+        if let Err(error) = runtime::blocking(move || flusher.stop()).await {
             tracing::error!(%error, "the flusher did not stop well");
         }
         tracing::info!(node = %self.identity.node, "the node is down");
@@ -225,8 +226,10 @@ impl Node {
 async fn open_data(options: &NodeOptions) -> Result<(Arc<DataDir>, Vec<LogKey>), StartError> {
     let (disk, path) = (Arc::clone(&options.disk), options.data_dir.clone());
     on_disk(move || {
-        let data = DataDir::open(disk, &path, DataDirOptions::default())?;
+        let options = DataDirOptions { starts_flusher: !runtime::is_simulated(), ..DataDirOptions::default() };
+        let data = DataDir::open(disk, &path, options)?;
         let logs = data.logs()?;
+        runtime::drive(&data);
         Ok((Arc::new(data), logs))
     })
     .await
@@ -252,5 +255,5 @@ async fn open_log(data: &Arc<DataDir>, key: LogKey, options: LogOptions, of: Gro
 async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StartError::Interrupted))
+    runtime::blocking(work).await.unwrap_or(Err(StartError::Interrupted))
 }

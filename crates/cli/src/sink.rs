@@ -56,6 +56,7 @@ impl Sink {
     }
 
     /// Waits until everything is written.
+    #[allow(clippy::disallowed_methods, reason = "a verb of the command line; only the broker is simulated")]
     pub(crate) async fn finish(self) -> Result<(), CliError> {
         drop(self.buffers);
         let written = tokio::task::spawn_blocking(|| self.thread.join()).await;

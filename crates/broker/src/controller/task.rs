@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::ControllerError;
 use crate::clock::Clock;
 use crate::raft::{Proposal, ProposeError, Replica};
+use crate::runtime::blocking;
 
 /// A command on its way, and where its answer goes.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Task {
     async fn commit(&self, payload: Bytes, term: Term) -> Result<(), ControllerError> {
         // A write that finds no room ends the group, so room is made sure of before.
         let (log, bytes) = (self.log.clone(), framed_bytes(payload.len()));
-        let reserved = tokio::task::spawn_blocking(move || log.reserve(bytes)).await;
+        let reserved = blocking(move || log.reserve(bytes)).await;
         reserved.map_err(|_| ControllerError::Stopped)??;
         let proposal = Proposal { kind: EntryKind::Metadata, payload, term: Some(term), on_append: None };
         match self.replica.submit(proposal).await.await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use highwater_storage::DataDir;
 
 use crate::disk_gate::DiskGate;
+use crate::runtime::blocking;
 
 const CALM: Duration = Duration::from_secs(1);
 const NEAR: Duration = Duration::from_millis(100);
@@ -22,7 +23,7 @@ pub(super) async fn run(data: Arc<DataDir>, gate: DiskGate, stop: impl Future<Ou
         }
         let disk = Arc::clone(&data);
         // A filesystem that hangs must not hang the runtime.
-        match tokio::task::spawn_blocking(move || disk.space()).await {
+        match blocking(move || disk.space()).await {
             Ok(Ok(space)) => gate.observe(space),
             Ok(Err(error)) => tracing::warn!(%error, "the free space of the disk is not known; the last figure holds"),
             Err(_stopping) => return,

@@ -8,7 +8,7 @@
 //!   another id, so another log.
 //! - A log that this node has voted with is never made anew: if its folder is gone, that is a loss, not a new log.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::controller::METADATA_LOG;
 use crate::partition::{ColdReads, Partition, PartitionSpec, ProducerLimits};
 use crate::router::OpenPartitions;
+use crate::runtime::blocking;
 use crate::shutdown::Shutdown;
 
 /// How many partitions are opened or closed at a time. They wait for the same flush rounds, so many cost as one.
@@ -74,7 +75,7 @@ pub(super) struct Partitions {
     clock: Clock,
     images: watch::Receiver<Arc<MetadataImage>>,
     table: watch::Sender<OpenPartitions>,
-    running: Mutex<HashMap<TopicPartition, Running>>,
+    running: Mutex<BTreeMap<TopicPartition, Running>>,
     failures: Failures,
     maintenance_pause: Duration,
     cold_reads: ColdReads,
@@ -235,7 +236,7 @@ impl Partitions {
 
     async fn delete_log(&self, key: LogKey) {
         let data = Arc::clone(&self.data);
-        match tokio::task::spawn_blocking(move || data.delete_log(key)).await {
+        match blocking(move || data.delete_log(key)).await {
             Ok(Ok(())) => tracing::info!(log = %key, "deleted the log of a deleted partition"),
             // What is left is found by the next start.
             Ok(Err(error)) => tracing::error!(log = %key, %error, "a log was not deleted; the next start tries again"),
@@ -243,7 +244,7 @@ impl Partitions {
         }
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, Running>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<TopicPartition, Running>> {
         // Changed in single steps only, so a panic elsewhere leaves it whole.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ReadError;
 use crate::raft::Leadership;
+use crate::runtime::blocking;
 
 /// What to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl ColdReads {
             drop(permit);
             result
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| ReadError::Stopped)
+        blocking(work).await.map_err(|_| ReadError::Stopped)
     }
 }
 

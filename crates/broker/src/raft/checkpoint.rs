@@ -12,6 +12,7 @@ use highwater_storage::{FileError, Log, LogError, ReadError};
 use highwater_types::EntryId;
 
 use super::codec::{self, Checkpoint, DecodeError};
+use crate::runtime::blocking;
 
 /// How long a checkpoint waits for the disk to hold what it stands for, and how often it looks.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
@@ -184,7 +185,7 @@ impl CheckpointWriter {
                 }
                 Ok(())
             };
-            tokio::task::spawn_blocking(write).await.map_err(|_| CheckpointError::Interrupted)?
+            blocking(write).await.map_err(|_| CheckpointError::Interrupted)?
         }
     }
 }

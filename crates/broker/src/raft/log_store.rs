@@ -35,6 +35,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::codec;
 use super::types::{Appended, Command, LogId, RaftEntry, TypeConfig, Vote, entry_id, log_id};
 use crate::clock::Clock;
+use crate::runtime;
 
 /// The most bytes of entries that one read for replication returns; one larger entry is returned whole.
 const REPLICATE_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -328,5 +329,5 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
 /// Runs what syncs away from the async threads.
 async fn blocking(work: impl FnOnce() -> Result<(), LogError> + Send + 'static) -> io::Result<Result<(), LogError>> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+    runtime::blocking(work).await.map_err(io::Error::other)
 }

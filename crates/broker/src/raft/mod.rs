@@ -15,6 +15,7 @@ mod codec;
 mod log_store;
 mod network;
 mod replica;
+mod runtime;
 mod state_machine;
 mod supervisor;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::supervisor::{Leadership, ReplicaFailure, Supervisor};
 use super::ticket::{Committed, Proposal, ProposeError, ProposeTicket};
 use super::types::{Command, Proposed, Raft, log_id, raft_node};
 use crate::clock::Clock;
+use crate::runtime::blocking;
 
 /// Milliseconds between heartbeats, and the range from which an election time-out is drawn: failover takes the longest
 /// of them and one more.
@@ -127,9 +128,7 @@ impl Replica {
         let ReplicaSpec { group, key, log, votes, node, clock, state } = spec;
         let at = {
             let log = log.clone();
-            tokio::task::spawn_blocking(move || checkpoint::load(&log))
-                .await
-                .unwrap_or(Err(CheckpointError::Interrupted))
+            blocking(move || checkpoint::load(&log)).await.unwrap_or(Err(CheckpointError::Interrupted))
         };
         let failed = |reason| ReplicaError::Checkpoint { group: group.clone(), reason };
         let at = at.map_err(failed)?;
@@ -348,7 +347,7 @@ impl Replica {
     }
 
     async fn on_log(&self, work: impl FnOnce() -> Result<(), LogError> + Send + 'static) -> Result<(), ReplicaError> {
-        match tokio::task::spawn_blocking(work).await {
+        match blocking(work).await {
             Ok(done) => done.map_err(|reason| ReplicaError::Log { group: self.0.group.clone(), reason }),
             Err(error) => Err(ReplicaError::Raft { group: self.0.group.clone(), reason: error.to_string() }),
         }

@@ -10,6 +10,7 @@ use highwater_types::{ErrorCode, Offset, OffsetRange, limits};
 
 use crate::admission::{ByteBudget, BytePermit};
 use crate::front::failure::Failure;
+use crate::runtime::blocking;
 
 /// A record takes about so much beside its bytes, in memory and in the message.
 const RECORD_OVERHEAD_BYTES: usize = 64;
@@ -44,7 +45,7 @@ pub(super) async fn decode(
     let batch_count = batches.len();
     let take = move || taken(batches.into_iter().take(plan.batch_count), wanted, bytes_max);
     let taken = if plan.is_compressed || plan.bytes > INLINE_BYTES_MAX {
-        let joined = tokio::task::spawn_blocking(take).await;
+        let joined = blocking(take).await;
         joined.map_err(|_| Failure::new(ErrorCode::Internal, "taking a batch apart was broken off"))??
     } else {
         take()?
