@@ -150,7 +150,7 @@ async fn read_all(clock: &Clock, handle: &PartitionHandle) -> Result<(), Box<dyn
     let (mut from, mut bytes, mut reads) = (Offset::ZERO, 0, 0_u64);
     let started = clock.instant();
     while from < end {
-        let request = ReadFrom { from, bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO };
+        let request = ReadFrom { from, bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO, may_follow: false };
         let result = handle.read(request).await?;
         (from, bytes, reads) = (result.next_offset, bytes + result.bytes, reads + 1);
     }

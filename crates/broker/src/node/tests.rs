@@ -87,7 +87,7 @@ async fn read(node: &Node, topic: &str, from: u64) -> Vec<Bytes> {
     let handle = node.router().partition(&name(topic), PartitionId::new(0)).unwrap();
     let from = Offset::new(from).unwrap();
     let wait = Duration::from_secs(5);
-    let request = ReadFrom { from, bytes_max: 8 << 20, bytes_min: 0, wait };
+    let request = ReadFrom { from, bytes_max: 8 << 20, bytes_min: 0, wait, may_follow: false };
     let records =
         handle.read(request).await.unwrap().batches.into_iter().flat_map(|batch| {
             highwater_types::batch::records(batch).unwrap().map(|record| record.unwrap().value.unwrap())

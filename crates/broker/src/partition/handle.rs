@@ -11,7 +11,7 @@ use super::ticket::{self, Acks, AppendTicket};
 use super::writer::Append;
 use crate::admission::BytePermit;
 use crate::clock::Clock;
-use crate::raft::Leadership;
+use crate::raft::{Leadership, Replica, ReplicaStatus};
 
 /// A cheap handle on a partition of this node. Clones are the same partition.
 #[derive(Clone, Debug)]
@@ -72,6 +72,18 @@ impl PartitionHandle {
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         *self.reader.leadership.borrow()
+    }
+
+    /// What this replica knows of its group: members, positions, peers.
+    #[must_use]
+    pub fn status(&self) -> ReplicaStatus {
+        self.reader.replica.status()
+    }
+
+    /// The replica below: for changing its members and its leader.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        &self.reader.replica
     }
 
     /// How many bytes its entries take on disk.

@@ -108,6 +108,7 @@ impl Partition {
         let table = producers.clone();
         let writer = Writer::new(replica.clone(), log.clone(), producers, queued, stop.clone());
         let reader = Reader {
+            replica: replica.clone(),
             log,
             committed: replica.committed(),
             leadership: replica.leadership(),

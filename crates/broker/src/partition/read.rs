@@ -2,6 +2,8 @@
 //!
 //! Never: reads at or above the high watermark, or lets an async thread wait for the disk where that can be known
 //! beforehand: a range that is not in memory is read into it on a blocking thread first, by a few at a time.
+//! Never: says where the partition ends without asking the group, unless the reader may follow. A leader that was
+//! deposed without noticing (it was paused, or cut off) knows an old end only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ReadError;
-use crate::raft::Leadership;
+use crate::raft::{Leadership, ReadBarrierError, Replica};
 use crate::runtime::blocking;
 
 /// What to read.
@@ -27,6 +29,9 @@ pub struct ReadFrom {
     pub bytes_min: usize,
     /// How long to wait for `bytes_min`.
     pub wait: Duration,
+    /// Whether a replica that does not lead may answer, with what it knows to be committed: all of it true, but perhaps
+    /// not the newest.
+    pub may_follow: bool,
 }
 
 /// What was read.
@@ -92,6 +97,7 @@ impl ColdReads {
 /// The reading side of a partition.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
+    pub(super) replica: Replica,
     pub(super) log: Log,
     pub(super) committed: watch::Receiver<Offset>,
     pub(super) leadership: watch::Receiver<Leadership>,
@@ -102,9 +108,19 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) async fn read(&self, request: ReadFrom) -> Result<ReadResult, ReadError> {
         let mut result = self.read_now(&request).await?;
-        if is_enough(&request, &result) || request.wait.is_zero() {
+        if !is_enough(&request, &result) && !request.wait.is_zero() {
+            result = self.read_later(&request, result).await?;
+        }
+        if request.may_follow || result.bytes > 0 || result.next_offset < result.high_watermark {
             return Ok(result);
         }
+        // The reader takes this for the end.
+        let end = self.confirmed_end().await?;
+        if end > result.high_watermark { self.read_now(&request).await } else { Ok(result) }
+    }
+
+    /// Waits for more than `result`.
+    async fn read_later(&self, request: &ReadFrom, mut result: ReadResult) -> Result<ReadResult, ReadError> {
         let mut committed = self.committed.clone();
         let mut leadership = self.leadership.clone();
         let deadline = tokio::time::sleep(request.wait);
@@ -115,19 +131,19 @@ impl Reader {
                     moved.map_err(|_| ReadError::Stopped)?;
                 }
                 // The next read says who leads instead.
-                _ = leadership.wait_for(|leadership| !leadership.serves_writes) => {}
+                _ = leadership.wait_for(|leadership| !leadership.serves_writes), if !request.may_follow => {}
                 () = self.stop.cancelled() => return Err(ReadError::Stopped),
                 () = &mut deadline => return Ok(result),
             }
-            result = self.read_now(&request).await?;
-            if is_enough(&request, &result) {
+            result = self.read_now(request).await?;
+            if is_enough(request, &result) {
                 return Ok(result);
             }
         }
     }
 
     async fn read_now(&self, request: &ReadFrom) -> Result<ReadResult, ReadError> {
-        let high_watermark = self.high_watermark()?;
+        let high_watermark = self.high_watermark(request.may_follow)?;
         let state = self.log.state();
         let (from, log_start) = (request.from, state.log_start);
         let valid = OffsetRange::new(log_start, high_watermark);
@@ -149,7 +165,10 @@ impl Reader {
     }
 
     pub(super) async fn resolve(&self, position: Position) -> Result<ResolvedOffset, ReadError> {
-        let high_watermark = self.high_watermark()?;
+        let high_watermark = match position {
+            Position::End => self.confirmed_end().await?,
+            _ => self.high_watermark(false)?,
+        };
         let log_start = self.log.state().log_start;
         let valid = OffsetRange::new(log_start, high_watermark);
         let at = |offset| ResolvedOffset { offset, timestamp: None };
@@ -170,10 +189,20 @@ impl Reader {
         }
     }
 
+    /// The first offset that is not committed, as of now, from a replica that leads.
+    async fn confirmed_end(&self) -> Result<Offset, ReadError> {
+        self.high_watermark(false)?;
+        self.replica.read_barrier().await.map_err(|error| match error {
+            ReadBarrierError::NotLeader { leader } => ReadError::NotLeader { leader },
+            ReadBarrierError::NoQuorum => ReadError::NotLeader { leader: None },
+            ReadBarrierError::Stopped => ReadError::Stopped,
+        })
+    }
+
     /// The first offset that is not committed, from a replica that knows it.
-    fn high_watermark(&self) -> Result<Offset, ReadError> {
+    fn high_watermark(&self, may_follow: bool) -> Result<Offset, ReadError> {
         let led = *self.leadership.borrow();
-        if !led.serves_writes {
+        if !led.serves_writes && !may_follow {
             return Err(ReadError::NotLeader { leader: led.leader.filter(|_| !led.is_leader) });
         }
         Ok(*self.committed.borrow())

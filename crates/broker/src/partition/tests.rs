@@ -87,7 +87,7 @@ fn offset(value: u64) -> Offset {
 }
 
 fn from_offset(from: u64) -> ReadFrom {
-    ReadFrom { from: offset(from), bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO }
+    ReadFrom { from: offset(from), bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO, may_follow: false }
 }
 
 fn stamped(id: i64, epoch: i16, first: i32, records: usize) -> Bytes {

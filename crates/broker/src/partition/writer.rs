@@ -57,6 +57,8 @@ pub(super) struct Writer {
     replica: Replica,
     log: Log,
     leadership: watch::Receiver<Leadership>,
+    /// Whether the leadership is being handed over: then nothing is taken in until it is clear who leads.
+    held_back: watch::Receiver<bool>,
     producers: SharedProducers,
     queue: mpsc::Receiver<Append>,
     stop: CancellationToken,
@@ -92,6 +94,7 @@ impl Writer {
     ) -> Self {
         Self {
             leadership: replica.leadership(),
+            held_back: replica.held_back(),
             replica,
             log,
             producers,
@@ -110,11 +113,14 @@ impl Writer {
         let mut taken = Vec::with_capacity(QUEUE_BATCHES_MAX);
         let stop = self.stop.clone();
         loop {
-            let has_room = self.in_flight.len() < IN_FLIGHT_BATCHES_MAX;
+            let is_held_back = *self.held_back.borrow_and_update();
+            let has_room = self.in_flight.len() < IN_FLIGHT_BATCHES_MAX && !is_held_back;
             tokio::select! {
                 biased;
                 outcome = next_outcome(&mut self.in_flight) => self.settle(outcome),
                 () = stop.cancelled() => break,
+                // The replica holds the other end, and the writer the replica.
+                _ = self.held_back.changed() => {}
                 count = self.queue.recv_many(&mut taken, QUEUE_BATCHES_MAX), if has_room => {
                     if count == 0 {
                         break;

@@ -10,23 +10,31 @@
 //!                                  └► watermarks: applied, committed; leadership beside them
 //! ```
 
+mod barrier;
 mod checkpoint;
 mod codec;
+mod handover;
 mod log_store;
+mod members;
 mod network;
 mod replica;
 mod runtime;
 mod state_machine;
+mod status;
 mod supervisor;
 #[cfg(test)]
 pub(crate) mod tests;
 mod ticket;
 mod types;
 
+pub use barrier::ReadBarrierError;
 pub use checkpoint::CheckpointError;
 pub use codec::DecodeError;
+pub use handover::TransferError;
+pub use members::MembershipError;
 pub use replica::{Replica, ReplicaError, ReplicaSpec};
 pub use state_machine::{ApplyError, GroupState, RestoreError};
+pub use status::{Members, PeerProgress, ReplicaStatus};
 pub use supervisor::{Leadership, ReplicaFailure};
 pub use ticket::{Committed, Proposal, ProposeError, ProposeTicket};
 pub use types::Appended;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,6 +67,10 @@ struct Inner {
     leadership: watch::Receiver<Leadership>,
     committed: watch::Receiver<Offset>,
     failure: watch::Receiver<Option<ReplicaFailure>>,
+    /// Whether writes wait for a hand-over of the leadership.
+    held_back: watch::Sender<bool>,
+    /// Whether a change of the members is under way.
+    is_changing: AtomicBool,
     stop: CancellationToken,
     /// Our own task, and openraft's as long as they hold the log.
     tasks: TaskTracker,
@@ -158,7 +163,21 @@ impl Replica {
             stop: stop.clone(),
         };
         tasks.spawn(supervisor.run());
-        let inner = Inner { group, node, raft, log, clock, leadership, committed, failure, stop, tasks };
+        let (held_back, is_changing) = (watch::Sender::new(false), AtomicBool::new(false));
+        let inner = Inner {
+            group,
+            node,
+            raft,
+            log,
+            clock,
+            leadership,
+            committed,
+            failure,
+            held_back,
+            is_changing,
+            stop,
+            tasks,
+        };
         let replica = Self(Arc::new(inner));
         replica.elect_if_alone().await?;
         Ok(replica)
@@ -217,6 +236,39 @@ impl Replica {
             Ok(()) => ProposeTicket::waiting(answer),
             Err(_) => ProposeTicket::refused(ProposeError::Stopped),
         }
+    }
+
+    /// The node that this replica is on.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.0.node
+    }
+
+    /// Whether this replica is being rebuilt from its peers, and keeps out of elections until then.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
+        false
+    }
+
+    /// Whether writes are to wait because the leadership is being handed over, now and from now on.
+    pub(crate) fn held_back(&self) -> watch::Receiver<bool> {
+        self.0.held_back.subscribe()
+    }
+
+    /// Holds back writes until the result is dropped; nothing when they are held back already.
+    pub(super) fn hold_back_writes(&self) -> Option<HeldBack> {
+        let is_first = self.0.held_back.send_if_modified(|held_back| !std::mem::replace(held_back, true));
+        is_first.then(|| HeldBack(self.clone()))
+    }
+
+    /// Keeps other changes of the members out until the result is dropped; nothing when one is under way.
+    pub(super) fn begin_change(&self) -> Option<Changing> {
+        let is_first = !self.0.is_changing.swap(true, Ordering::AcqRel);
+        is_first.then(|| Changing(self.clone()))
+    }
+
+    pub(super) fn raft(&self) -> &Raft {
+        &self.0.raft
     }
 
     /// What the group is called in messages.
@@ -359,6 +411,24 @@ impl Replica {
 
     fn checkpoint_error(&self, reason: CheckpointError) -> ReplicaError {
         ReplicaError::Checkpoint { group: self.0.group.clone(), reason }
+    }
+}
+
+/// Writes wait while this lives.
+pub(super) struct HeldBack(Replica);
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        self.0.0.held_back.send_replace(false);
+    }
+}
+
+/// No other change of the members begins while this lives.
+pub(super) struct Changing(Replica);
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.0.0.is_changing.store(false, Ordering::Release);
     }
 }
 

@@ -78,6 +78,7 @@ impl Read {
             bytes_max,
             bytes_min: bytes_of(request.bytes_min, 1, bytes_max),
             wait: wait_of(request.wait_ms_max),
+            may_follow: false,
         });
         let result = tokio::select! {
             result = read => result?,
@@ -299,8 +300,8 @@ where
 /// Waits for the first record, however long that takes (in turns, each as long as a read may take), and from then on
 /// as the reader wants it for more of them.
 async fn read(going: &Going, bytes_max: usize) -> Result<ReadResult, Failure> {
-    let any =
-        ReadFrom { from: going.next, bytes_max, bytes_min: 1, wait: Duration::from_millis(limits::READ_WAIT_MS_MAX) };
+    let wait = Duration::from_millis(limits::READ_WAIT_MS_MAX);
+    let any = ReadFrom { from: going.next, bytes_max, bytes_min: 1, wait, may_follow: false };
     let bytes_min = going.bytes_min.min(bytes_max);
     let result = going.handle.read(any).await?;
     if result.batches.is_empty() || result.bytes >= bytes_min || going.wait.is_zero() {
