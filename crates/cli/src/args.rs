@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use highwater_client::Client;
 
 use crate::error::CliError;
-use crate::{bench, config, consume, dev, dump, produce, server, topic};
+use crate::{bench, config, consume, dev, dump, health, produce, server, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -40,6 +40,8 @@ pub(crate) enum Verb {
     Produce(produce::ProduceArgs),
     /// Read records from a topic and print them
     Consume(consume::ConsumeArgs),
+    /// Ask one node whether it serves; exits with 0 if it does
+    Health(health::HealthArgs),
     /// Show every setting of a node, its value, and where the value comes from
     Config(config::ConfigArgs),
     /// Show what stands in the files of a log, without a server and without its lock

@@ -9,7 +9,7 @@ use std::time::Duration;
 use highwater_broker::config::ConfigError;
 use highwater_broker::node::NodeFailure;
 use highwater_broker::server::StartError;
-use highwater_client::{ConnectError, ProduceError, ReadError, RequestError, SendAndWaitError, SendError};
+use highwater_client::{ConnectError, HealthError, ProduceError, ReadError, RequestError, SendAndWaitError, SendError};
 use highwater_storage::FileError;
 use highwater_types::{ErrorCode, TopicName, TopicNameError};
 
@@ -33,6 +33,9 @@ pub(crate) enum CliError {
     /// No server could be reached, or an address is none.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A node does not serve.
+    #[error(transparent)]
+    Health(#[from] HealthError),
     /// A request that concerns no topic failed.
     #[error(transparent)]
     Request(RequestError),
@@ -148,12 +151,15 @@ impl CliError {
     /// The code to exit with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Connect(ConnectError::Unreachable(_)) => UNREACHABLE,
+            Self::Connect(ConnectError::Unreachable(_))
+            | Self::Health(HealthError::Connect(ConnectError::Unreachable(_))) => UNREACHABLE,
             Self::Connect(_)
+            | Self::Health(HealthError::Connect(_))
             | Self::TopicName(_)
             | Self::NeedsYes { .. }
             | Self::Config(_)
             | Self::BadLogFilter { .. } => WRONG_USAGE,
+            Self::Health(_) => FAILED,
             Self::Request(source) | Self::Topic { source, .. } => request_exit_code(source),
             Self::Read { source: ReadError::Topic { source, .. }, .. } => request_exit_code(source),
             Self::Read { source, .. } => source.code().map_or(FAILED, server_exit_code),

@@ -13,6 +13,7 @@ mod consume;
 mod dev;
 mod dump;
 mod error;
+mod health;
 mod input;
 mod key_value;
 mod lines;
@@ -49,6 +50,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Dump(args) => dump::run(args),
         Verb::Dev(args) => dev::run(args),
         Verb::Server(args) => server::run(args),
+        Verb::Health(args) => on_runtime(health::run(args)),
         Verb::Topic(verb) => on_runtime(topic::run(verb)),
         Verb::Produce(args) => on_runtime(produce::run(args)),
         Verb::Consume(args) => on_runtime(consume::run(args)),

@@ -155,7 +155,7 @@ impl Drop for StreamSlot {
 }
 
 /// The settings of a connection to `HOST:PORT`.
-fn endpoint(server: &str, connect_timeout: Duration) -> Result<Endpoint, ConnectError> {
+pub(crate) fn endpoint(server: &str, connect_timeout: Duration) -> Result<Endpoint, ConnectError> {
     let invalid = || ConnectError::InvalidAddress { address: server.to_owned() };
     let uri = format!("http://{server}").parse::<tonic::transport::Uri>().map_err(|_| invalid())?;
     // More than HOST:PORT is somebody's mistake; and port 80 is never what was meant by none.

@@ -19,6 +19,7 @@ mod client;
 mod clock;
 mod connection;
 mod error;
+mod health;
 mod position;
 mod producer;
 mod read_service;
@@ -33,6 +34,7 @@ pub use admin::{
 };
 pub use client::{Client, ClientBuilder, ConnectError};
 pub use error::{ConnectionError, Outcome, ServerError};
+pub use health::{HealthError, check_health};
 pub use position::Position;
 pub use producer::{
     Acks, Delivery, ProduceError, Producer, ProducerBuilder, RecordMetadata, SendAndWaitError, SendError,

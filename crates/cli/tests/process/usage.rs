@@ -39,7 +39,7 @@ fn a_wrong_command_line_is_refused_by_name() {
 #[test]
 fn help_lists_what_there_is_and_nothing_else() {
     let help = alone(&["--help"]).ok();
-    for verb in ["dev", "server", "topic", "produce", "consume", "config", "dump", "bench", "Exit codes"] {
+    for verb in ["dev", "server", "topic", "produce", "consume", "health", "config", "dump", "bench", "Exit codes"] {
         assert!(help.text().contains(verb), "{verb}");
     }
     for verb in ["group", "queue", "dlq", "cluster", "message"] {
@@ -53,6 +53,18 @@ fn a_server_that_does_not_answer_is_named() {
     refused(&alone(&["topic", "list"]), 4, &["127.0.0.1:1", "highwater dev", "--server"]);
     refused(&alone(&["consume", "t", "--exit-at-end"]), 4, &["127.0.0.1:1"]);
     refused(&highwater(BINARY, "127.0.0.1:1", &["produce", "t"], b"line\n"), 4, &["127.0.0.1:1"]);
+}
+
+#[test]
+fn health_is_that_of_one_node_now() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.text(&["health"]), format!("{} serves\n", fixture.node.address()));
+    refused(&alone(&["health"]), 4, &["127.0.0.1:1"]);
+    refused(&alone(&["health", "--server", "127.0.0.1:1,127.0.0.1:2"]), 2, &["127.0.0.1:1,127.0.0.1:2", "HOST:PORT"]);
+    // It takes connections, as a node does that has not recovered yet, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    refused(&alone(&["health", "--server", &address, "--timeout", "200ms"]), 1, &[&address, "200ms", "starting"]);
 }
 
 #[test]
