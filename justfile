@@ -46,6 +46,10 @@ crash POINTS="1000000":
 dev:
     cargo run --locked --release -- dev
 
+# the image "highwater" from a static binary that cargo builds here: needs Docker and no registry
+image TAG="highwater":
+    deploy/image {{ TAG }}
+
 # the figures of docs/performance.md, against a server that is already running
 bench SERVER="127.0.0.1:7400":
     cargo run --locked --release -- bench produce --server {{ SERVER }} --size 1024 --count 2000000 --in-flight 1000

@@ -5,11 +5,15 @@
 use std::time::Duration;
 
 use clap::Args;
-use highwater_client::check_health;
+use highwater_client::{ConnectError, HealthError, check_health};
 use serde::Serialize;
 
+use crate::clock;
 use crate::error::CliError;
 use crate::output::{OutputArgs, Report};
+
+/// Between two questions to a node that is waited for.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// What `highwater health` takes.
 #[derive(Debug, Args)]
@@ -21,13 +25,23 @@ pub(crate) struct HealthArgs {
     /// How long to wait for its answer
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     timeout: Duration,
+    /// Ask again until it serves, for so long at most
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    wait: Duration,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 /// Asks the node.
 pub(crate) async fn run(args: HealthArgs) -> Result<(), CliError> {
-    check_health(&args.server, args.timeout).await?;
+    let deadline = clock::now() + args.wait;
+    while let Err(error) = check_health(&args.server, args.timeout).await {
+        let is_hopeless = matches!(error, HealthError::Connect(ConnectError::InvalidAddress { .. }));
+        if is_hopeless || clock::now() + ASK_EVERY > deadline {
+            return Err(error.into());
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
     args.output.print(&Serving { server: args.server, serving: true })
 }
 

@@ -25,9 +25,10 @@ use crate::error::{ConnectionError, describe_transport};
 pub async fn check_health(server: &str, patience: Duration) -> Result<(), HealthError> {
     let silent = || HealthError::Silent { server: server.to_owned(), waited: patience };
     let asked = async {
-        let channel = endpoint(server, patience)?.connect().await.map_err(|error| {
-            ConnectError::Unreachable(ConnectionError::new(server, &describe_transport(&error)))
-        })?;
+        let channel = endpoint(server, patience)?
+            .connect()
+            .await
+            .map_err(|error| ConnectError::Unreachable(ConnectionError::new(server, &describe_transport(&error))))?;
         // The empty name is the server as a whole.
         let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await;
         let is_serving = answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving);

@@ -65,6 +65,8 @@ fn health_is_that_of_one_node_now() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     refused(&alone(&["health", "--server", &address, "--timeout", "200ms"]), 1, &[&address, "200ms", "starting"]);
+    let waited = ["health", "--server", &address, "--timeout", "50ms", "--wait", "500ms"];
+    refused(&alone(&waited), 1, &[&address, "50ms"]);
 }
 
 #[test]
