@@ -124,6 +124,6 @@ impl ControllerHandle {
 fn expect_topic(reply: Reply) -> Result<Arc<Topic>, ControllerError> {
     match reply {
         Reply::Topic(topic) => Ok(topic),
-        Reply::Done | Reply::ProducerIds { .. } => Err(ControllerError::WrongReply),
+        _ => Err(ControllerError::WrongReply),
     }
 }

@@ -1,26 +1,62 @@
-//! Commands: what the controller may be asked to do, what it answers, and why it refuses.
+//! Commands: what the controller may be asked to do, and what it answers. Why it refuses is in `error`, how a command
+//! and its answer go from node to node in `wire`.
+
+mod error;
+mod wire;
 
 use std::sync::Arc;
 
-use highwater_types::{ClusterId, ErrorCode, NodeId, ProducerId, Timestamp, TopicId, TopicName, limits};
+use highwater_types::{ClusterId, NodeId, NodeUuid, ProducerId, Timestamp, TopicId, TopicName, TopicPartition};
 
-use crate::placement::PlacementError;
+use crate::node::{NodeRegistration, NodeState};
 use crate::record::MetadataRecord;
-use crate::settings::SettingError;
-use crate::topic::{NodeRegistration, Topic};
+use crate::topic::Topic;
+
+pub use error::CommandError;
 
 /// Something that the controller is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Makes the cluster, with its first node. Once only.
+    /// Makes the cluster, with its first nodes. Once only.
     FormCluster {
         /// Its id.
         cluster: ClusterId,
-        /// The first node.
-        node: NodeRegistration,
+        /// The first nodes.
+        nodes: Vec<NodeRegistration>,
     },
-    /// Adds a node, or tells the new address of one.
+    /// Tells the new address or rack of a node that the cluster knows.
     RegisterNode(NodeRegistration),
+    /// Adds a node under a number that no node ever had. A data directory that was added already keeps its number.
+    JoinNode(JoinNode),
+    /// Says what the operator wants of a node.
+    SetNodeState {
+        /// The node.
+        node: NodeId,
+        /// What is wanted.
+        state: NodeState,
+    },
+    /// Moves what one node holds to another one, and removes the first from the cluster after that.
+    ReplaceNode {
+        /// The node that is to go.
+        node: NodeId,
+        /// The node that takes its place.
+        by: NodeId,
+    },
+    /// Notes that the controller does not hear from a node.
+    FenceNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Notes that the controller hears from a node again.
+    UnfenceNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Takes a node that is decommissioned and holds nothing any more out of the cluster, for ever.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
     /// Creates a topic.
     CreateTopic(CreateTopic),
     /// Deletes a topic and everything in it.
@@ -30,11 +66,62 @@ pub enum Command {
     },
     /// Changes a topic.
     AlterTopic(AlterTopic),
+    /// Changes how many replicas the partitions of a topic have; they move one after another.
+    SetReplicas {
+        /// The topic.
+        name: TopicName,
+        /// How many.
+        replicas: u32,
+    },
+    /// Moves a partition to these nodes, the preferred leader first.
+    MoveReplicas {
+        /// The partition.
+        partition: TopicPartition,
+        /// The nodes that shall hold it.
+        target: Vec<NodeId>,
+    },
+    /// Takes a move back that is not finished.
+    CancelMove {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// Notes that the nodes of the target are the members of the partition's group, and no other node is.
+    FinishMove {
+        /// The partition.
+        partition: TopicPartition,
+        /// The generation of the assignment that was carried out.
+        generation: u32,
+    },
+    /// Makes a node that holds a partition the one that leads it when it can.
+    PreferLeader {
+        /// The partition.
+        partition: TopicPartition,
+        /// The node.
+        node: NodeId,
+    },
+    /// Starts or stops evening out replicas and leaders over the nodes. Stops by itself when they are even.
+    SetBalancing {
+        /// Whether to start.
+        is_on: bool,
+    },
     /// Sets a block of producer ids aside, none of which was ever handed out.
     AllocateProducerIds {
         /// How many.
         count: u32,
     },
+}
+
+/// A node that wants to be part of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinNode {
+    /// Its data directory.
+    pub uuid: NodeUuid,
+    /// Where clients reach it, as `HOST:PORT`.
+    pub address: String,
+    /// Where the other nodes reach it, as `HOST:PORT`.
+    pub peer_address: String,
+    /// What fails together with it; empty: nothing but itself.
+    pub rack: String,
 }
 
 /// The topic to create.
@@ -118,84 +205,18 @@ pub enum Reply {
         /// How many.
         count: u32,
     },
-}
-
-/// Why a command was refused. Nothing changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// The cluster exists.
-    #[error("the cluster was formed already; its id is {cluster}")]
-    AlreadyFormed {
-        /// Its id.
-        cluster: ClusterId,
-    },
-    /// The cluster does not exist.
-    #[error("the cluster was not formed yet")]
-    NotFormed,
-    /// Another data directory has that node id.
-    #[error("node {node} has another data directory; a node that lost its data joins again under a new id")]
-    NodeIdTaken {
-        /// The node.
+    /// The number of a node that joined.
+    Node {
+        /// Its number.
         node: NodeId,
     },
-    /// The name is taken.
-    #[error("topic '{name}' exists already")]
-    TopicExists {
-        /// The name.
-        name: TopicName,
-    },
-    /// No topic has that name.
-    #[error("there is no topic '{name}'")]
-    UnknownTopic {
-        /// The name.
-        name: TopicName,
-    },
-    /// Too many partitions.
-    #[error("a topic has at most {} partitions, not {asked}", limits::TOPIC_PARTITIONS_MAX)]
-    TooManyPartitions {
-        /// How many were asked for.
-        asked: u32,
-    },
-    /// Partitions would be lost.
-    #[error("topic '{name}' has {now} partitions and cannot shrink to {asked}: their records would be lost")]
-    FewerPartitions {
-        /// The topic.
-        name: TopicName,
-        /// How many it has.
-        now: u32,
-        /// How many were asked for.
-        asked: u32,
-    },
-    /// The partitions have no place.
-    #[error(transparent)]
-    Placement(#[from] PlacementError),
-    /// A setting is wrong.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// All producer ids are handed out.
-    #[error("no {count} producer ids are left")]
-    ProducerIdsExhausted {
-        /// How many were asked for.
-        count: u32,
-    },
 }
 
-impl CommandError {
-    /// The code that clients act on.
+impl Command {
+    /// Whether doing it twice is as doing it once, so that it may be sent again when its answer was lost.
     #[must_use]
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::TopicExists { .. } => ErrorCode::TopicExists,
-            Self::UnknownTopic { .. } => ErrorCode::UnknownTopic,
-            Self::Setting(_) => ErrorCode::InvalidConfig,
-            Self::Placement(PlacementError::TooFewNodes { .. }) => ErrorCode::InvalidReplication,
-            Self::Placement(PlacementError::NodesFull { .. })
-            | Self::TooManyPartitions { .. }
-            | Self::FewerPartitions { .. }
-            | Self::AlreadyFormed { .. }
-            | Self::NodeIdTaken { .. } => ErrorCode::InvalidRequest,
-            Self::NotFormed => ErrorCode::LeaderUnavailable,
-            Self::ProducerIdsExhausted { .. } => ErrorCode::Internal,
-        }
+    pub const fn is_idempotent(&self) -> bool {
+        // The second time a topic exists already, or is gone, or is another one of that name.
+        !matches!(self, Self::CreateTopic(_) | Self::DeleteTopic { .. } | Self::FormCluster { .. })
     }
 }

@@ -11,19 +11,23 @@
 //!                image ◄──── replay(record) ◄──────────┘
 //! ```
 
+pub mod assignment;
 pub mod command;
 pub mod decide;
 pub mod image;
+pub mod node;
 pub mod placement;
 pub mod record;
 pub mod settings;
 pub mod topic;
 pub mod units;
 
-pub use command::{AlterTopic, Command, CommandError, Context, CreateTopic, Decision, Policy, Reply};
+pub use assignment::Assignment;
+pub use command::{AlterTopic, Command, CommandError, Context, CreateTopic, Decision, JoinNode, Policy, Reply};
 pub use decide::decide;
 pub use image::MetadataImage;
-pub use placement::{Assignment, PlacementError};
+pub use node::{Member, NodeRegistration, NodeState};
+pub use placement::PlacementError;
 pub use record::{DecodeError, MetadataRecord};
 pub use settings::{Setting, SettingError, SettingValue, TopicSettings};
-pub use topic::{NodeRegistration, Topic};
+pub use topic::Topic;

@@ -12,11 +12,12 @@ pub(crate) mod wire;
 use std::fmt;
 
 use bytes::Bytes;
-use highwater_types::{ClusterId, PartitionId, ProducerId, TopicId};
+use highwater_types::{ClusterId, NodeId, PartitionId, ProducerId, TopicId, TopicPartition};
 
-use crate::placement::Assignment;
+use crate::assignment::Assignment;
+use crate::node::{NodeRegistration, NodeState};
 use crate::settings::TopicSettings;
-use crate::topic::{NodeRegistration, Topic};
+use crate::topic::Topic;
 
 /// One fact about the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,49 @@ pub enum MetadataRecord {
     ProducerIdsReserved {
         /// The next free id.
         next: ProducerId,
+    },
+    /// What the operator wants of a node.
+    NodeStateSet {
+        /// The node.
+        node: NodeId,
+        /// What is wanted.
+        state: NodeState,
+        /// Where its replicas go, if one node replaces it.
+        successor: Option<NodeId>,
+    },
+    /// The controller does not hear from a node.
+    NodeFenced {
+        /// The node.
+        node: NodeId,
+    },
+    /// The controller hears from a node again.
+    NodeUnfenced {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node is no part of the cluster any more; its number and its data directory are refused for ever.
+    NodeRemoved {
+        /// The node.
+        node: NodeId,
+    },
+    /// A partition is, or shall be, on these nodes.
+    PartitionAssigned {
+        /// The partition.
+        partition: TopicPartition,
+        /// The nodes.
+        assignment: Assignment,
+    },
+    /// The partitions of a topic shall have so many replicas each.
+    TopicReplicasSet {
+        /// The topic.
+        topic: TopicId,
+        /// How many.
+        replicas: u32,
+    },
+    /// Replicas and leaders are being evened out over the nodes, or not any more.
+    BalancingSet {
+        /// Whether they are.
+        is_on: bool,
     },
 }
 
@@ -112,8 +156,10 @@ impl fmt::Display for MetadataRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClusterFormed { cluster } => write!(f, "cluster-formed cluster={cluster}"),
-            Self::NodeRegistered(NodeRegistration { node, uuid, address }) => {
-                write!(f, "node-registered node={node} uuid={uuid} address={address}")
+            Self::NodeRegistered(NodeRegistration { node, uuid, address, peer_address, rack }) => {
+                write!(f, "node-registered node={node} uuid={uuid} address={address}")?;
+                write_given(f, "peer", peer_address)?;
+                write_given(f, "rack", rack)
             }
             Self::TopicCreated(Topic { id, name, created_at, replicas, partitions, settings }) => {
                 write!(f, "topic-created topic={id} name={name} created_at={created_at} replicas={replicas}")?;
@@ -130,14 +176,34 @@ impl fmt::Display for MetadataRecord {
                 write_assignments(f, assignments)
             }
             Self::ProducerIdsReserved { next } => write!(f, "producer-ids-reserved next={next}"),
+            Self::NodeStateSet { node, state, successor } => {
+                write!(f, "node-state-set node={node} state={state}")?;
+                successor.map_or(Ok(()), |successor| write!(f, " successor={successor}"))
+            }
+            Self::NodeFenced { node } => write!(f, "node-fenced node={node}"),
+            Self::NodeUnfenced { node } => write!(f, "node-unfenced node={node}"),
+            Self::NodeRemoved { node } => write!(f, "node-removed node={node}"),
+            Self::PartitionAssigned { partition: TopicPartition { topic, partition }, assignment } => {
+                let generation = assignment.generation;
+                write!(
+                    f,
+                    "partition-assigned topic={topic} partition={partition} nodes={assignment} generation={generation}"
+                )
+            }
+            Self::TopicReplicasSet { topic, replicas } => {
+                write!(f, "topic-replicas-set topic={topic} replicas={replicas}")
+            }
+            Self::BalancingSet { is_on } => write!(f, "balancing-set is_on={is_on}"),
         }
     }
 }
 
 fn write_assignments(f: &mut fmt::Formatter<'_>, assignments: &[Assignment]) -> fmt::Result {
-    let nodes =
-        |assignment: &Assignment| assignment.replicas.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    write!(f, " partitions=[{}]", assignments.iter().map(nodes).collect::<Vec<_>>().join(" "))
+    write!(f, " partitions=[{}]", assignments.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+}
+
+fn write_given(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    if value.is_empty() { Ok(()) } else { write!(f, " {name}={value}") }
 }
 
 fn write_settings(f: &mut fmt::Formatter<'_>, settings: &TopicSettings) -> fmt::Result {

@@ -1,8 +1,8 @@
-//! What the image holds: topics and nodes.
+//! What the image holds of a topic.
 
-use highwater_types::{NodeId, NodeUuid, PartitionId, Timestamp, TopicId, TopicName};
+use highwater_types::{PartitionId, Timestamp, TopicId, TopicName};
 
-use crate::placement::Assignment;
+use crate::assignment::Assignment;
 use crate::settings::TopicSettings;
 
 /// A topic.
@@ -39,15 +39,4 @@ impl Topic {
     pub fn numbered_partitions(&self) -> impl Iterator<Item = (PartitionId, &Assignment)> {
         (0..).map(PartitionId::new).zip(&self.partitions)
     }
-}
-
-/// A node as the cluster knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeRegistration {
-    /// Its number in the cluster.
-    pub node: NodeId,
-    /// Its data directory: another one under the same number is another node.
-    pub uuid: NodeUuid,
-    /// Where clients reach it, as `HOST:PORT`.
-    pub address: String,
 }

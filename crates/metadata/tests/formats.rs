@@ -1,4 +1,4 @@
-//! The bytes of format 1, kept for ever: an entry with one record of each kind, and an image. And what is refused.
+//! The bytes of each format, kept for ever: an entry with one record of each kind, and an image. And what is refused.
 #![allow(clippy::disallowed_methods, reason = "reads its own fixtures")]
 #![allow(
     clippy::unwrap_used,
@@ -9,14 +9,20 @@
 )]
 
 use highwater_metadata::{
-    Assignment, DecodeError, MetadataImage, MetadataRecord, NodeRegistration, Setting, SettingValue, Topic,
-    TopicSettings, record,
+    Assignment, Command, DecodeError, JoinNode, MetadataImage, MetadataRecord, NodeRegistration, NodeState, Setting,
+    SettingValue, Topic, TopicSettings, record,
 };
-use highwater_types::{ClusterId, LogIndex, NodeId, NodeUuid, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use highwater_types::{
+    ClusterId, LogIndex, NodeId, NodeUuid, PartitionId, ProducerId, Timestamp, TopicId, TopicName, TopicPartition,
+};
 use uuid::Uuid;
 
-const RECORDS: &str = include_str!("fixtures/v1/records.hex");
-const IMAGE: &str = include_str!("fixtures/v1/image.hex");
+const RECORDS_1: &str = include_str!("fixtures/v1/records.hex");
+const IMAGE_1: &str = include_str!("fixtures/v1/image.hex");
+const RECORDS: &str = include_str!("fixtures/v2/records.hex");
+const IMAGE: &str = include_str!("fixtures/v2/image.hex");
+/// What nodes send to each other.
+const COMMANDS: &str = include_str!("fixtures/v1/commands.hex");
 
 fn from_hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
@@ -43,21 +49,26 @@ fn topic(number: u128, name: &str) -> Topic {
 }
 
 fn assignment(nodes: &[u64]) -> Assignment {
-    Assignment { replicas: nodes.iter().copied().map(NodeId::new).collect() }
+    Assignment::new(nodes.iter().copied().map(NodeId::new).collect())
 }
 
-fn records() -> Vec<MetadataRecord> {
+fn registration(number: u64) -> NodeRegistration {
+    NodeRegistration {
+        node: NodeId::new(number),
+        uuid: NodeUuid::new(Uuid::from_u128(0xA0 + u128::from(number))),
+        address: "127.0.0.1:7400".to_owned(),
+        peer_address: String::new(),
+        rack: String::new(),
+    }
+}
+
+fn records_of_format_1() -> Vec<MetadataRecord> {
     let (orders, audit) = (topic(0x11, "orders"), topic(0x22, "audit"));
-    let address = "127.0.0.1:7400".to_owned();
     let mut settings = TopicSettings::default();
     settings.set(Setting::RetentionBytes, SettingValue::Number(1 << 30));
     vec![
         MetadataRecord::ClusterFormed { cluster: ClusterId::new(Uuid::from_u128(0xC1)) },
-        MetadataRecord::NodeRegistered(NodeRegistration {
-            node: NodeId::new(1),
-            uuid: NodeUuid::new(Uuid::from_u128(0xA1)),
-            address,
-        }),
+        MetadataRecord::NodeRegistered(registration(1)),
         MetadataRecord::TopicCreated(orders.clone()),
         MetadataRecord::TopicCreated(audit.clone()),
         MetadataRecord::TopicConfigured { topic: orders.id, settings },
@@ -71,34 +82,105 @@ fn records() -> Vec<MetadataRecord> {
     ]
 }
 
-fn image() -> MetadataImage {
+fn records() -> Vec<MetadataRecord> {
+    let node = |number| NodeRegistration {
+        peer_address: "127.0.0.1:7401".to_owned(),
+        rack: "a-1".to_owned(),
+        ..registration(number)
+    };
+    let orders = TopicId::new(Uuid::from_u128(0x11));
+    let partition = TopicPartition { topic: orders, partition: PartitionId::new(1) };
+    let moving = Assignment { target: Some(assignment(&[2, 3]).replicas), generation: 5, ..assignment(&[2, 1]) };
+    let (second, third, fourth) = (NodeId::new(2), NodeId::new(3), NodeId::new(4));
+    let mut records = records_of_format_1();
+    records.extend((2..=4).map(|number| MetadataRecord::NodeRegistered(node(number))));
+    records.extend([
+        MetadataRecord::NodeStateSet { node: second, state: NodeState::Draining, successor: None },
+        MetadataRecord::NodeStateSet { node: third, state: NodeState::Decommissioning, successor: Some(second) },
+        MetadataRecord::NodeFenced { node: second },
+        MetadataRecord::NodeUnfenced { node: second },
+        MetadataRecord::NodeFenced { node: third },
+        MetadataRecord::NodeRemoved { node: fourth },
+        MetadataRecord::PartitionAssigned { partition, assignment: moving },
+        MetadataRecord::TopicReplicasSet { topic: orders, replicas: 3 },
+        MetadataRecord::BalancingSet { is_on: true },
+    ]);
+    records
+}
+
+fn image(records: &[MetadataRecord]) -> MetadataImage {
     let mut image = MetadataImage::default();
-    image.replay_entry(LogIndex::new(7), &records());
+    image.replay_entry(LogIndex::new(7), records);
     image
 }
 
+fn commands() -> Vec<Command> {
+    let partition = TopicPartition { topic: TopicId::new(Uuid::from_u128(0x11)), partition: PartitionId::new(1) };
+    let (uuid, address) = (NodeUuid::new(Uuid::from_u128(0xA7)), "127.0.0.1:7400".to_owned());
+    let (peer_address, rack) = ("127.0.0.1:7401".to_owned(), "b".to_owned());
+    let (node, by) = (NodeId::new(1), NodeId::new(2));
+    vec![
+        Command::JoinNode(JoinNode { uuid, address, peer_address, rack }),
+        Command::RegisterNode(registration(3)),
+        Command::SetNodeState { node, state: NodeState::Decommissioning },
+        Command::ReplaceNode { node, by },
+        Command::SetReplicas { name: TopicName::new("orders").unwrap(), replicas: 3 },
+        Command::MoveReplicas { partition, target: vec![node, by] },
+        Command::FinishMove { partition, generation: 5 },
+        Command::PreferLeader { partition, node },
+        Command::SetBalancing { is_on: true },
+        Command::AllocateProducerIds { count: 1_000 },
+    ]
+}
+
+/// Set to write the fixtures of a format that was never released.
+fn update(name: &str, text: &str) {
+    if std::env::var_os("HIGHWATER_UPDATE_SCRIPTS").is_some() {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        std::fs::write(fixtures.join(name), text).unwrap();
+    }
+}
+
 #[test]
-fn records_have_the_bytes_of_format_1() {
+fn format_1_is_understood() {
+    assert_eq!(record::decode(&from_hex(RECORDS_1)), Ok(records_of_format_1()));
+    assert_eq!(MetadataImage::from_bytes(&from_hex(IMAGE_1)), Ok(image(&records_of_format_1())));
+}
+
+#[test]
+fn records_have_the_bytes_of_format_2() {
+    update("v2/records.hex", &to_hex(&record::encode(&records())));
     assert_eq!(to_hex(&record::encode(&records())), RECORDS);
     assert_eq!(record::decode(&from_hex(RECORDS)), Ok(records()));
 }
 
 #[test]
-fn an_image_has_the_bytes_of_format_1() {
-    assert_eq!(to_hex(&image().to_bytes()), IMAGE);
-    assert_eq!(MetadataImage::from_bytes(&from_hex(IMAGE)), Ok(image()));
+fn an_image_has_the_bytes_of_format_2() {
+    update("v2/image.hex", &to_hex(&image(&records()).to_bytes()));
+    assert_eq!(to_hex(&image(&records()).to_bytes()), IMAGE);
+    assert_eq!(MetadataImage::from_bytes(&from_hex(IMAGE)), Ok(image(&records())));
+}
+
+#[test]
+fn commands_have_the_bytes_of_format_1() {
+    let text: String = commands().iter().map(|command| to_hex(&command.to_bytes()) + "--\n").collect();
+    update("v1/commands.hex", &text);
+    assert_eq!(text, COMMANDS);
+    let decoded =
+        COMMANDS.split("--\n").filter(|text| !text.is_empty()).map(|text| Command::from_bytes(&from_hex(text)));
+    assert_eq!(decoded.collect::<Result<Vec<_>, _>>(), Ok(commands()));
 }
 
 #[test]
 fn a_newer_format_is_refused() {
-    let newer = DecodeError::NewerFormat { found: 2, known: 1 };
+    let newer = DecodeError::NewerFormat { found: 3, known: 2 };
     let with_format = |text, format| {
         let mut bytes = from_hex(text);
         bytes[0] = format;
         bytes
     };
-    assert_eq!(record::decode(&with_format(RECORDS, 2)), Err(newer.clone()));
-    assert_eq!(MetadataImage::from_bytes(&with_format(IMAGE, 2)), Err(newer));
+    assert_eq!(record::decode(&with_format(RECORDS, 3)), Err(newer.clone()));
+    assert_eq!(MetadataImage::from_bytes(&with_format(IMAGE, 3)), Err(newer));
     assert!(matches!(record::decode(&with_format(RECORDS, 0)), Err(DecodeError::Malformed { .. })));
     assert_eq!(record::decode(&[]), Err(DecodeError::Empty));
 }

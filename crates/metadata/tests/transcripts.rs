@@ -17,10 +17,12 @@ use std::fs;
 use std::path::Path;
 
 use highwater_metadata::{
-    AlterTopic, Command, Context, CreateTopic, MetadataImage, NodeRegistration, Policy, Reply, Setting, Topic, decide,
-    record,
+    AlterTopic, Command, Context, CreateTopic, JoinNode, MetadataImage, NodeRegistration, NodeState, Policy, Reply,
+    Setting, Topic, decide, record,
 };
-use highwater_types::{ClusterId, LogIndex, NodeId, NodeUuid, Timestamp, TopicId, TopicName};
+use highwater_types::{
+    ClusterId, LogIndex, NodeId, NodeUuid, PartitionId, Timestamp, TopicId, TopicName, TopicPartition,
+};
 use uuid::Uuid;
 
 /// A controller without a log: one image, and a count of what was decided.
@@ -47,7 +49,7 @@ impl Controller {
                 self.policy.replicas_per_node_max = words.parse().unwrap();
                 String::new()
             }
-            _ => self.decide(&parse(verb, words)),
+            _ => self.decide(&parse(&self.image, verb, words)),
         }
     }
 
@@ -72,14 +74,25 @@ impl Controller {
             Reply::Done => text.push_str("reply done\n"),
             Reply::Topic(topic) => writeln!(text, "reply {}", describe(&topic)).unwrap(),
             Reply::ProducerIds { first, count } => writeln!(text, "reply producer-ids {first} x {count}").unwrap(),
+            Reply::Node { node } => writeln!(text, "reply node {node}").unwrap(),
         }
         text
     }
 
     fn describe(&self) -> String {
         let mut text = format!("revision {}\n", self.image.revision().unwrap());
-        for node in self.image.nodes() {
-            writeln!(text, "node {} at {}", node.node, node.address).unwrap();
+        for member in self.image.members() {
+            write!(text, "node {} at {}", member.node(), member.registration.address).unwrap();
+            if member.state != NodeState::Active {
+                write!(text, " {}", member.state).unwrap();
+            }
+            if let Some(successor) = member.successor {
+                write!(text, " in favour of {successor}").unwrap();
+            }
+            text.push_str(if member.is_fenced { " fenced\n" } else { "\n" });
+        }
+        for (node, _) in self.image.removed() {
+            writeln!(text, "removed node {node}").unwrap();
         }
         for topic in self.image.topics() {
             writeln!(text, "{}", describe(topic)).unwrap();
@@ -92,8 +105,7 @@ impl Controller {
 fn describe(topic: &Topic) -> String {
     let mut text = format!("topic {} {} x{}", topic.name, topic.id, topic.replicas);
     for (number, assignment) in topic.numbered_partitions() {
-        let nodes: Vec<_> = assignment.replicas.iter().map(ToString::to_string).collect();
-        write!(text, " {number}@{}", nodes.join(",")).unwrap();
+        write!(text, " {number}@{assignment}").unwrap();
     }
     for setting in Setting::ALL.iter().filter(|setting| !topic.settings.is_default(**setting)) {
         write!(text, " {setting}={}", topic.settings.get(*setting)).unwrap();
@@ -101,44 +113,122 @@ fn describe(topic: &Topic) -> String {
     text
 }
 
-/// Reads `verb name? key=value...`; keys that a command does not know are settings.
-fn parse(verb: &str, words: &str) -> Command {
-    let mut name = None;
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    for word in words.split_whitespace() {
-        match word.split_once('=') {
-            Some((key, value)) => pairs.push((key.to_owned(), value.to_owned())),
-            None => name = Some(TopicName::new(word).unwrap()),
+/// The words of a command: at most one name, and `key=value` pairs.
+struct Words {
+    name: Option<String>,
+    pairs: Vec<(String, String)>,
+}
+
+impl Words {
+    fn new(words: &str) -> Self {
+        let (mut name, mut pairs) = (None, Vec::new());
+        for word in words.split_whitespace() {
+            match word.split_once('=') {
+                Some((key, value)) => pairs.push((key.to_owned(), value.to_owned())),
+                None => name = Some(word.to_owned()),
+            }
+        }
+        Self { name, pairs }
+    }
+
+    fn name(&self) -> TopicName {
+        TopicName::new(self.name.as_deref().unwrap()).unwrap()
+    }
+
+    fn take(&mut self, key: &str) -> Option<String> {
+        let at = self.pairs.iter().position(|(found, _)| found == key)?;
+        Some(self.pairs.remove(at).1)
+    }
+
+    fn number(&mut self, key: &str) -> Option<u32> {
+        self.take(key).map(|text| text.parse().unwrap())
+    }
+
+    fn node(&mut self, key: &str) -> NodeId {
+        NodeId::new(self.number(key).unwrap().into())
+    }
+
+    /// `partition=N` of the topic that is named.
+    fn partition(&mut self, image: &MetadataImage) -> TopicPartition {
+        let topic = image.topic(&self.name()).map_or(TopicId::new(Uuid::from_u128(0xDEAD)), |topic| topic.id);
+        TopicPartition { topic, partition: PartitionId::new(self.number("partition").unwrap()) }
+    }
+
+    fn registration(&mut self, number: u32) -> NodeRegistration {
+        let uuid = self.take("uuid").map_or(u128::from(number) + 0xA0, |text| text.parse().unwrap());
+        let port = self.number("port").unwrap_or(7_400 + number * 10);
+        NodeRegistration {
+            node: NodeId::new(number.into()),
+            uuid: NodeUuid::new(Uuid::from_u128(uuid)),
+            address: format!("127.0.0.1:{port}"),
+            peer_address: format!("127.0.0.1:{}", port + 1),
+            rack: self.take("rack").unwrap_or_default(),
         }
     }
-    let mut take = |key: &str| {
-        let at = pairs.iter().position(|(found, _)| found == key)?;
-        Some(pairs.remove(at).1)
-    };
-    let number = |text: Option<String>| text.map(|text| text.parse::<u32>().unwrap());
-    let node = |number: u32, uuid: Option<String>| {
-        let uuid = uuid.map_or(u128::from(number) + 0xA0, |text| text.parse().unwrap());
-        let address = format!("127.0.0.1:{}", 7_400 + number * 10);
-        NodeRegistration { node: NodeId::new(number.into()), uuid: NodeUuid::new(Uuid::from_u128(uuid)), address }
-    };
+}
+
+/// Reads `verb name? key=value...`; keys that a command about topics does not know are settings.
+fn parse(image: &MetadataImage, verb: &str, words: &str) -> Command {
+    let mut words = Words::new(words);
     match verb {
-        "form-cluster" => Command::FormCluster { cluster: ClusterId::new(Uuid::from_u128(0xC1)), node: node(1, None) },
-        "register-node" => Command::RegisterNode(node(number(take("node")).unwrap(), take("uuid"))),
+        "form-cluster" => {
+            let nodes = (1..=words.number("nodes").unwrap_or(1)).map(|number| words.registration(number)).collect();
+            Command::FormCluster { cluster: ClusterId::new(Uuid::from_u128(0xC1)), nodes }
+        }
         "create-topic" => Command::CreateTopic(CreateTopic {
-            name: name.unwrap(),
-            partitions: number(take("partitions")).unwrap_or(0),
-            replicas: number(take("replicas")).unwrap_or(0),
-            is_validate_only: take("validate-only").is_some(),
-            settings: pairs,
+            name: words.name(),
+            partitions: words.number("partitions").unwrap_or(0),
+            replicas: words.number("replicas").unwrap_or(0),
+            is_validate_only: words.take("validate-only").is_some(),
+            settings: words.pairs,
         }),
-        "delete-topic" => Command::DeleteTopic { name: name.unwrap() },
+        "delete-topic" => Command::DeleteTopic { name: words.name() },
         "alter-topic" => Command::AlterTopic(AlterTopic {
-            name: name.unwrap(),
-            partitions: number(take("partitions")),
-            unset: take("unset").into_iter().collect(),
-            set: pairs,
+            name: words.name(),
+            partitions: words.number("partitions"),
+            unset: words.take("unset").into_iter().collect(),
+            set: words.pairs,
         }),
-        "allocate-producer-ids" => Command::AllocateProducerIds { count: number(take("count")).unwrap() },
+        "set-replicas" => Command::SetReplicas { name: words.name(), replicas: words.number("replicas").unwrap() },
+        "allocate-producer-ids" => Command::AllocateProducerIds { count: words.number("count").unwrap() },
+        "balance" => Command::SetBalancing { is_on: true },
+        verb => parse_about_nodes(verb, &mut words).unwrap_or_else(|| parse_about_moves(image, verb, &mut words)),
+    }
+}
+
+fn parse_about_nodes(verb: &str, words: &mut Words) -> Option<Command> {
+    Some(match verb {
+        "register-node" => {
+            let number = words.number("node").unwrap();
+            Command::RegisterNode(words.registration(number))
+        }
+        "join-node" => {
+            let number = words.number("like").unwrap();
+            let NodeRegistration { uuid, address, peer_address, rack, .. } = words.registration(number);
+            Command::JoinNode(JoinNode { uuid, address, peer_address, rack })
+        }
+        "activate" => Command::SetNodeState { node: words.node("node"), state: NodeState::Active },
+        "drain" => Command::SetNodeState { node: words.node("node"), state: NodeState::Draining },
+        "decommission" => Command::SetNodeState { node: words.node("node"), state: NodeState::Decommissioning },
+        "replace" => Command::ReplaceNode { node: words.node("node"), by: words.node("by") },
+        "fence" => Command::FenceNode { node: words.node("node") },
+        "unfence" => Command::UnfenceNode { node: words.node("node") },
+        "remove" => Command::RemoveNode { node: words.node("node") },
+        _ => return None,
+    })
+}
+
+fn parse_about_moves(image: &MetadataImage, verb: &str, words: &mut Words) -> Command {
+    let partition = words.partition(image);
+    match verb {
+        "move" => {
+            let nodes = words.take("to").unwrap();
+            let target = nodes.split(',').map(|node| NodeId::new(node.parse().unwrap())).collect();
+            Command::MoveReplicas { partition, target }
+        }
+        "cancel-move" => Command::CancelMove { partition },
+        "finish-move" => Command::FinishMove { partition, generation: words.number("generation").unwrap() },
+        "prefer" => Command::PreferLeader { partition, node: words.node("node") },
         _ => panic!("no such command: {verb}"),
     }
 }

@@ -32,6 +32,12 @@ pub const READ_WAIT_MS_MAX: u64 = 60_000;
 /// The most partitions of one topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 10_000;
 
+/// The most replicas of one partition. More would make every write slower and nothing safer.
+pub const REPLICAS_MAX: u32 = 9;
+
+/// The most nodes of one cluster. Every node holds the metadata and talks to every other one.
+pub const CLUSTER_NODES_MAX: usize = 256;
+
 /// The most batches that one producer may have in flight to one partition (Kafka's).
 pub const PRODUCER_BATCHES_IN_FLIGHT_MAX: usize = 5;
 

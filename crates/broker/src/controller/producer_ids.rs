@@ -27,7 +27,7 @@ impl ProducerIds {
         if left.is_empty() {
             *left = match allocate(BLOCK_IDS).await? {
                 Reply::ProducerIds { first, count } => first.get()..first.get().saturating_add(count.into()),
-                Reply::Done | Reply::Topic(_) => return Err(ControllerError::WrongReply),
+                _ => return Err(ControllerError::WrongReply),
             };
         }
         left.next().map(ProducerId::new).ok_or(ControllerError::WrongReply)

@@ -79,13 +79,13 @@ impl Metadata {
     /// Makes the cluster or finds it, and tells it where this node is.
     pub(super) async fn join(&self, identity: Identity, address: String, logs: &[LogKey]) -> Result<(), StartError> {
         let Identity { cluster, node, uuid } = identity;
-        let registration = NodeRegistration { node, uuid, address };
+        let registration = NodeRegistration { node, uuid, address, peer_address: String::new(), rack: String::new() };
         let found = self.image.borrow().cluster();
         let command = match found {
             Some(found) if found == cluster => Command::RegisterNode(registration),
             Some(found) => return Err(StartError::WrongCluster { expected: cluster, found }),
             None => match logs.iter().filter(|key| **key != METADATA_LOG).count() {
-                0 => Command::FormCluster { cluster, node: registration },
+                0 => Command::FormCluster { cluster, nodes: vec![registration] },
                 logs => return Err(StartError::MetadataLost { logs, folder: self.folder.clone() }),
             },
         };

@@ -1,19 +1,22 @@
 //! Random commands against the promises of decisions, replay and snapshots.
 
 use bytes::Bytes;
-use highwater_types::{ClusterId, NodeUuid, Timestamp};
+use highwater_types::{ClusterId, NodeUuid, PartitionId, Timestamp};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::command::{AlterTopic, Command, Context, CreateTopic, Policy, Reply};
+use crate::command::{AlterTopic, Command, Context, CreateTopic, JoinNode, Policy, Reply};
 use crate::decide::decide;
+use crate::node::NodeState;
 use crate::record;
 use crate::settings::TopicSettings;
 
 fn node(number: u64) -> NodeRegistration {
     let uuid = NodeUuid::new(Uuid::from_u128(u128::from(number) + 100));
-    NodeRegistration { node: NodeId::new(number), uuid, address: format!("127.0.0.1:{}", 7000 + number) }
+    let address = |base: u64| format!("127.0.0.1:{}", base + number);
+    let (address, peer_address) = (address(7000), address(8000));
+    NodeRegistration { node: NodeId::new(number), uuid, address, peer_address, rack: format!("rack-{}", number % 2) }
 }
 
 fn topic_name(number: u8) -> TopicName {
@@ -26,10 +29,54 @@ fn settings() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec((name.prop_map(str::to_owned), value.prop_map(str::to_owned)), 0..3)
 }
 
+fn join(number: u64) -> Command {
+    let NodeRegistration { uuid, address, peer_address, rack, .. } = node(number);
+    Command::JoinNode(JoinNode { uuid, address, peer_address, rack })
+}
+
+/// Topics are numbered by the step that creates them, so a low number is often one that exists.
+fn partition() -> impl Strategy<Value = TopicPartition> {
+    let id = |(step, number): (u128, u32)| TopicPartition {
+        topic: TopicId::new(Uuid::from_u128(step)),
+        partition: PartitionId::new(number),
+    };
+    (1_u128..20, 0_u32..4).prop_map(id)
+}
+
+fn about_nodes() -> impl Strategy<Value = Command> {
+    let id = || (1_u64..6).prop_map(NodeId::new);
+    let state = prop_oneof![Just(NodeState::Active), Just(NodeState::Draining), Just(NodeState::Decommissioning)];
+    prop_oneof![
+        1 => (1_u64..4).prop_map(|number| Command::RegisterNode(node(number))),
+        3 => (1_u64..7).prop_map(join),
+        2 => (id(), state).prop_map(|(node, state)| Command::SetNodeState { node, state }),
+        1 => (id(), id()).prop_map(|(node, by)| Command::ReplaceNode { node, by }),
+        1 => id().prop_map(|node| Command::FenceNode { node }),
+        3 => id().prop_map(|node| Command::UnfenceNode { node }),
+        1 => id().prop_map(|node| Command::RemoveNode { node }),
+        1 => any::<bool>().prop_map(|is_on| Command::SetBalancing { is_on }),
+    ]
+}
+
+fn about_moves() -> impl Strategy<Value = Command> {
+    let node = || (1_u64..6).prop_map(NodeId::new);
+    let target = prop::collection::vec(node(), 1..4);
+    prop_oneof![
+        3 => (partition(), target).prop_map(|(partition, target)| Command::MoveReplicas { partition, target }),
+        1 => partition().prop_map(|partition| Command::CancelMove { partition }),
+        2 => (partition(), 0_u32..4)
+            .prop_map(|(partition, generation)| Command::FinishMove { partition, generation }),
+        2 => (partition(), node()).prop_map(|(partition, node)| Command::PreferLeader { partition, node }),
+        1 => ((0_u8..4).prop_map(topic_name), 0_u32..4)
+            .prop_map(|(name, replicas)| Command::SetReplicas { name, replicas }),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let name = || (0_u8..4).prop_map(topic_name);
     prop_oneof![
-        1 => (1_u64..4).prop_map(|number| Command::RegisterNode(node(number))),
+        4 => about_nodes(),
+        4 => about_moves(),
         4 => (name(), 0_u32..20, 0_u32..4, settings(), any::<bool>()).prop_map(
             |(name, partitions, replicas, settings, is_validate_only)| Command::CreateTopic(CreateTopic {
                 name, partitions, replicas, settings, is_validate_only,
@@ -58,9 +105,15 @@ fn check_reply(command: &Command, reply: &Reply, before: &MetadataImage, after: 
             assert_eq!(after.topic_by_id(topic.id), Some(topic));
         }
         (Command::DeleteTopic { name }, Reply::Done) => assert_eq!(after.topic(name), None),
-        (Command::FormCluster { node, .. } | Command::RegisterNode(node), Reply::Done) => {
-            assert_eq!(after.node(node.node), Some(node))
+        (Command::FormCluster { nodes, .. }, Reply::Done) => assert!(after.nodes().eq(nodes)),
+        (Command::RegisterNode(node), Reply::Done) => assert_eq!(after.node(node.node), Some(node)),
+        (Command::JoinNode(join), Reply::Node { node }) => {
+            assert_eq!(after.node(*node).unwrap().uuid, join.uuid);
+            assert!(before.node(*node).is_none_or(|known| known.uuid == join.uuid) && !before.is_removed(*node));
         }
+        (Command::RemoveNode { node }, Reply::Done) => assert!(after.is_removed(*node)),
+        (Command::SetBalancing { is_on }, Reply::Done) => assert_eq!(after.is_balancing(), *is_on),
+        (_, Reply::Done) => {}
         (Command::AllocateProducerIds { count }, Reply::ProducerIds { first, .. }) => {
             assert_eq!(*first, before.producer_id_next());
             assert_eq!(after.producer_id_next().get(), first.get() + i64::from(*count));
@@ -68,17 +121,34 @@ fn check_reply(command: &Command, reply: &Reply, before: &MetadataImage, after: 
         (command, reply) => panic!("{command:?} gave {reply:?}"),
     }
     assert_eq!(after.topics.len(), after.names.len());
+    check_assignments(before, after);
+}
+
+/// A node that was, or may be, a member of a partition's group keeps holding it until the move is finished.
+fn check_assignments(before: &MetadataImage, after: &MetadataImage) {
+    for (id, topic, held) in after.partitions() {
+        let distinct = |nodes: &[NodeId]| nodes.iter().collect::<std::collections::BTreeSet<_>>().len() == nodes.len();
+        assert!(distinct(&held.replicas) && distinct(held.wanted()), "{id}: {held}");
+        assert!(held.holders().iter().all(|node| !after.is_removed(*node)), "{id} of {}: {held}", topic.name);
+        let Some(earlier) = before.assignment(id).filter(|earlier| earlier.generation != held.generation) else {
+            continue;
+        };
+        let gone = earlier.holders().difference(&held.holders()).count();
+        assert!(gone == 0 || held.replicas == earlier.wanted(), "{id} went from {earlier} to {held}");
+    }
 }
 
 proptest! {
     #[test]
     fn what_is_decided_is_what_replay_gives(commands in prop::collection::vec(command(), 1..40)) {
         let mut image = MetadataImage::default();
-        let form = Command::FormCluster { cluster: ClusterId::new(Uuid::from_u128(9)), node: node(1) };
+        let form = Command::FormCluster { cluster: ClusterId::new(Uuid::from_u128(9)), nodes: vec![node(1), node(2)] };
         let mut log: Vec<Bytes> = Vec::new();
         for (step, command) in std::iter::once(&form).chain(&commands).enumerate() {
             let before = image.clone();
+            prop_assert_eq!(&Command::from_bytes(&command.to_bytes()).unwrap(), command);
             let Ok(decision) = decide(&image, command, &context(step)) else { continue };
+            prop_assert_eq!(&Reply::from_bytes(&decision.reply.to_bytes()).unwrap(), &decision.reply);
             let payload = record::encode(&decision.records);
             let records = record::decode(&payload).unwrap();
             prop_assert_eq!(&records, &decision.records);
@@ -91,6 +161,10 @@ proptest! {
             let mut plain = image.clone();
             plain.revision = before.revision;
             check_reply(command, &decision.reply, &before, &plain);
+            if command.is_idempotent() && !matches!(command, Command::AllocateProducerIds { .. } | Command::CancelMove { .. }) {
+                let again = decide(&image, command, &context(step));
+                prop_assert!(again.is_ok_and(|again| again.records.is_empty()), "{command:?} twice");
+            }
         }
         prop_assert_eq!(&MetadataImage::from_bytes(&image.to_bytes()).unwrap(), &image);
         // A node that starts from a snapshot and sees older entries again ends where the others are.
@@ -105,6 +179,8 @@ proptest! {
     fn damaged_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = record::decode(&bytes);
         let _ = MetadataImage::from_bytes(&bytes);
+        let _ = Command::from_bytes(&bytes);
+        let _ = Reply::from_bytes(&bytes);
     }
 }
 

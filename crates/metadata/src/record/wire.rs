@@ -1,22 +1,27 @@
 //! Metadata records as bytes: one byte of format, then Protocol Buffers.
 //!
 //! ```text
-//!   format u8 = 1 │ Entry { repeated Record }      Record is a oneof: the field's number is the record's kind
+//!   format u8 = 2 │ Entry { repeated Record }      Record is a oneof: the field's number is the record's kind
 //! ```
 //!
-//! A field's number is never used again. A change that older versions must not overlook raises [`FORMAT`].
+//! A field's number is never used again. A change that older versions must not overlook raises [`FORMAT`]: 2 added the
+//! target of a move, and a node's peer address and rack.
+
+mod parts;
 
 use bytes::Bytes;
-use highwater_types::{ClusterId, NodeId, NodeUuid, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use highwater_types::{NodeId, PartitionId, ProducerId, TopicPartition};
 use prost::Message;
 
 use super::{DecodeError, MetadataRecord};
-use crate::placement::Assignment;
-use crate::settings::{Setting, TopicSettings};
-use crate::topic::{self, NodeRegistration};
+
+pub(crate) use parts::{
+    Node, Override, Partition, Topic, cluster_id, malformed, node_state, node_uuid, state_number, topic_id,
+};
+use parts::{assignments, overrides, partitions, settings};
 
 /// The newest format of an entry of records.
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 2;
 
 #[derive(Clone, PartialEq, Message)]
 struct Entry {
@@ -26,7 +31,7 @@ struct Entry {
 
 #[derive(Clone, PartialEq, Message)]
 struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     kind: Option<Kind>,
 }
 
@@ -46,54 +51,26 @@ enum Kind {
     PartitionsAdded(PartitionsAdded),
     #[prost(message, tag = "7")]
     ProducerIdsReserved(ProducerIdsReserved),
+    #[prost(message, tag = "8")]
+    NodeStateSet(NodeStateSet),
+    #[prost(message, tag = "9")]
+    NodeFenced(NodeNamed),
+    #[prost(message, tag = "10")]
+    NodeUnfenced(NodeNamed),
+    #[prost(message, tag = "11")]
+    NodeRemoved(NodeNamed),
+    #[prost(message, tag = "12")]
+    PartitionAssigned(PartitionAssigned),
+    #[prost(message, tag = "13")]
+    TopicReplicasSet(TopicReplicasSet),
+    #[prost(message, tag = "14")]
+    BalancingSet(BalancingSet),
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct ClusterFormed {
     #[prost(bytes = "vec", tag = "1")]
     cluster: Vec<u8>,
-}
-
-/// A node; also in the image's snapshot.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Node {
-    #[prost(uint64, tag = "1")]
-    node: u64,
-    #[prost(bytes = "vec", tag = "2")]
-    uuid: Vec<u8>,
-    #[prost(string, tag = "3")]
-    address: String,
-}
-
-/// A topic; also in the image's snapshot.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Topic {
-    #[prost(bytes = "vec", tag = "1")]
-    topic: Vec<u8>,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(sint64, tag = "3")]
-    created_at_ms: i64,
-    #[prost(uint32, tag = "4")]
-    replicas: u32,
-    #[prost(message, repeated, tag = "5")]
-    partitions: Vec<Partition>,
-    #[prost(message, repeated, tag = "6")]
-    settings: Vec<Override>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Partition {
-    #[prost(uint64, repeated, tag = "1")]
-    replicas: Vec<u64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Override {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -124,6 +101,46 @@ struct PartitionsAdded {
 struct ProducerIdsReserved {
     #[prost(int64, tag = "1")]
     next: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeStateSet {
+    #[prost(uint64, tag = "1")]
+    node: u64,
+    #[prost(uint32, tag = "2")]
+    state: u32,
+    #[prost(uint64, optional, tag = "3")]
+    successor: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeNamed {
+    #[prost(uint64, tag = "1")]
+    node: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartitionAssigned {
+    #[prost(bytes = "vec", tag = "1")]
+    topic: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    partition: u32,
+    #[prost(message, optional, tag = "3")]
+    assignment: Option<Partition>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TopicReplicasSet {
+    #[prost(bytes = "vec", tag = "1")]
+    topic: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    replicas: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BalancingSet {
+    #[prost(bool, tag = "1")]
+    is_on: bool,
 }
 
 pub(super) fn encode(records: &[MetadataRecord]) -> Bytes {
@@ -175,6 +192,23 @@ impl From<&MetadataRecord> for Kind {
             MetadataRecord::ProducerIdsReserved { next } => {
                 Self::ProducerIdsReserved(ProducerIdsReserved { next: next.get() })
             }
+            MetadataRecord::NodeStateSet { node, state, successor } => Self::NodeStateSet(NodeStateSet {
+                node: node.get(),
+                state: state_number(*state),
+                successor: successor.map(NodeId::get),
+            }),
+            MetadataRecord::NodeFenced { node } => Self::NodeFenced(NodeNamed { node: node.get() }),
+            MetadataRecord::NodeUnfenced { node } => Self::NodeUnfenced(NodeNamed { node: node.get() }),
+            MetadataRecord::NodeRemoved { node } => Self::NodeRemoved(NodeNamed { node: node.get() }),
+            MetadataRecord::PartitionAssigned { partition, assignment } => Self::PartitionAssigned(PartitionAssigned {
+                topic: partition.topic.to_bytes().into(),
+                partition: partition.partition.get(),
+                assignment: Some(assignment.into()),
+            }),
+            MetadataRecord::TopicReplicasSet { topic, replicas } => {
+                Self::TopicReplicasSet(TopicReplicasSet { topic: topic.to_bytes().into(), replicas: *replicas })
+            }
+            MetadataRecord::BalancingSet { is_on } => Self::BalancingSet(BalancingSet { is_on: *is_on }),
         }
     }
 }
@@ -198,98 +232,24 @@ impl TryFrom<Kind> for MetadataRecord {
                 assignments: assignments(added.partitions)?,
             },
             Kind::ProducerIdsReserved(reserved) => Self::ProducerIdsReserved { next: ProducerId::new(reserved.next) },
+            Kind::NodeStateSet(set) => Self::NodeStateSet {
+                node: NodeId::new(set.node),
+                state: node_state(set.state)?,
+                successor: set.successor.map(NodeId::new),
+            },
+            Kind::NodeFenced(fenced) => Self::NodeFenced { node: NodeId::new(fenced.node) },
+            Kind::NodeUnfenced(unfenced) => Self::NodeUnfenced { node: NodeId::new(unfenced.node) },
+            Kind::NodeRemoved(removed) => Self::NodeRemoved { node: NodeId::new(removed.node) },
+            Kind::PartitionAssigned(assigned) => {
+                let (topic, partition) = (topic_id(&assigned.topic)?, PartitionId::new(assigned.partition));
+                let assignment =
+                    assigned.assignment.ok_or_else(|| malformed("an assignment is missing"))?.try_into()?;
+                Self::PartitionAssigned { partition: TopicPartition { topic, partition }, assignment }
+            }
+            Kind::TopicReplicasSet(set) => {
+                Self::TopicReplicasSet { topic: topic_id(&set.topic)?, replicas: set.replicas }
+            }
+            Kind::BalancingSet(set) => Self::BalancingSet { is_on: set.is_on },
         })
     }
-}
-
-impl From<&NodeRegistration> for Node {
-    fn from(node: &NodeRegistration) -> Self {
-        Self { node: node.node.get(), uuid: node.uuid.to_bytes().into(), address: node.address.clone() }
-    }
-}
-
-impl TryFrom<Node> for NodeRegistration {
-    type Error = DecodeError;
-
-    fn try_from(node: Node) -> Result<Self, DecodeError> {
-        let uuid = NodeUuid::from_bytes(id_bytes("node", &node.uuid)?);
-        Ok(Self { node: NodeId::new(node.node), uuid, address: node.address })
-    }
-}
-
-impl From<&topic::Topic> for Topic {
-    fn from(topic: &topic::Topic) -> Self {
-        Self {
-            topic: topic.id.to_bytes().into(),
-            name: topic.name.as_str().to_owned(),
-            created_at_ms: topic.created_at.as_ms(),
-            replicas: topic.replicas,
-            partitions: partitions(&topic.partitions),
-            settings: overrides(&topic.settings),
-        }
-    }
-}
-
-impl TryFrom<Topic> for topic::Topic {
-    type Error = DecodeError;
-
-    fn try_from(topic: Topic) -> Result<Self, DecodeError> {
-        let id = topic_id(&topic.topic)?;
-        Ok(Self {
-            id,
-            name: TopicName::new(&topic.name).map_err(malformed)?,
-            created_at: Timestamp::from_ms(topic.created_at_ms),
-            replicas: topic.replicas,
-            partitions: assignments(topic.partitions)?,
-            settings: settings(id, topic.settings)?,
-        })
-    }
-}
-
-fn partitions(assignments: &[Assignment]) -> Vec<Partition> {
-    let nodes = |assignment: &Assignment| assignment.replicas.iter().map(|node| node.get()).collect();
-    assignments.iter().map(|assignment| Partition { replicas: nodes(assignment) }).collect()
-}
-
-fn assignments(partitions: Vec<Partition>) -> Result<Vec<Assignment>, DecodeError> {
-    partitions
-        .into_iter()
-        .map(|partition| match partition.replicas.is_empty() {
-            true => Err(malformed("a partition has no replicas")),
-            false => Ok(Assignment { replicas: partition.replicas.into_iter().map(NodeId::new).collect() }),
-        })
-        .collect()
-}
-
-fn overrides(settings: &TopicSettings) -> Vec<Override> {
-    let text = |(setting, value): (Setting, _)| Override { name: setting.name().to_owned(), value: format!("{value}") };
-    settings.overrides().map(text).collect()
-}
-
-fn settings(topic: TopicId, overrides: Vec<Override>) -> Result<TopicSettings, DecodeError> {
-    let mut settings = TopicSettings::default();
-    for Override { name, value } in overrides {
-        let known = Setting::from_name(&name).ok().and_then(|setting| Some((setting, setting.read(&value)?)));
-        match known {
-            Some((setting, value)) => settings.set(setting, value),
-            None => return Err(DecodeError::UnknownSetting { topic, name, value }),
-        }
-    }
-    Ok(settings)
-}
-
-pub(crate) fn cluster_id(bytes: &[u8]) -> Result<ClusterId, DecodeError> {
-    Ok(ClusterId::from_bytes(id_bytes("cluster", bytes)?))
-}
-
-fn topic_id(bytes: &[u8]) -> Result<TopicId, DecodeError> {
-    Ok(TopicId::from_bytes(id_bytes("topic", bytes)?))
-}
-
-fn id_bytes(of: &str, bytes: &[u8]) -> Result<[u8; 16], DecodeError> {
-    bytes.try_into().map_err(|_| malformed(format!("a {of} id has {} bytes instead of 16", bytes.len())))
-}
-
-fn malformed(reason: impl ToString) -> DecodeError {
-    DecodeError::Malformed { reason: reason.to_string() }
 }
