@@ -1,7 +1,7 @@
 //! What a Highwater cluster is: nodes, topics with their settings and places, producer ids.
 //!
 //! Owns: the records that are persisted ([`record`]), the image that they add up to ([`image`]), the decisions that
-//! make records ([`decide()`]), placement, and the table of topic settings.
+//! make records ([`decide()`]), placement, planning ([`plan`]), and the table of topic settings.
 //!
 //! Never: reads a clock, draws a random number, touches a disk, awaits. Time and chance are arguments.
 //!
@@ -17,6 +17,7 @@ pub mod decide;
 pub mod image;
 pub mod node;
 pub mod placement;
+pub mod plan;
 pub mod record;
 pub mod settings;
 pub mod topic;
@@ -28,6 +29,7 @@ pub use decide::decide;
 pub use image::MetadataImage;
 pub use node::{Member, NodeRegistration, NodeState};
 pub use placement::PlacementError;
+pub use plan::{Leading, PlanLimits, better_leader, metadata_voters, next_steps};
 pub use record::{DecodeError, MetadataRecord};
 pub use settings::{Setting, SettingError, SettingValue, TopicSettings};
 pub use topic::Topic;
