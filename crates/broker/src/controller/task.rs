@@ -78,7 +78,7 @@ impl Task {
         let (log, bytes) = (self.log.clone(), framed_bytes(payload.len()));
         let reserved = blocking(move || log.reserve(bytes)).await;
         reserved.map_err(|_| ControllerError::Stopped)??;
-        let proposal = Proposal { kind: EntryKind::Metadata, payload, term: Some(term), on_append: None };
+        let proposal = Proposal { kind: EntryKind::Metadata, payload, term: Some(term), on_append: None, fence: None };
         match self.replica.submit(proposal).await.await {
             Ok(_committed) => Ok(()),
             Err(ProposeError::NotLeader { leader }) => Err(ControllerError::NotController { leader }),

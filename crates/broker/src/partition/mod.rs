@@ -106,7 +106,7 @@ impl Partition {
         let (queue, queued) = mpsc::channel(QUEUE_BATCHES_MAX);
         #[cfg(test)]
         let table = producers.clone();
-        let writer = Writer::new(replica.clone(), log.clone(), producers, queued, stop.clone());
+        let writer = Writer::new(replica.clone(), log.clone(), clock.clone(), producers, queued, stop.clone());
         let reader = Reader {
             replica: replica.clone(),
             log,

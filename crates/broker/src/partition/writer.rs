@@ -11,13 +11,16 @@
 //! ```
 //!
 //! Invariants:
-//! - A batch is judged against everything before it and proposed for that leader epoch only, so what it was judged on
-//!   is true where it is appended.
+//! - A batch is judged against everything before it and proposed for that leader epoch only, behind one [`Fence`] with
+//!   what it was judged on: so that is true where it is appended. Once something of it is refused, nothing more is
+//!   taken until all of it is decided; then batches are judged anew, by the committed table.
+//! - No batch waits for ever. A leader that lost touch with its peers answers what is in flight as unknown.
 //! - Disk space is promised before anything is proposed: a full disk is a definite refusal, never a failed append.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use highwater_storage::log::APPEND_BYTES_MAX;
 use highwater_storage::{EntryKind, Log, ReserveError, framed_bytes};
@@ -25,6 +28,7 @@ use highwater_types::ProducerId;
 use highwater_types::batch::ValidBatch;
 use highwater_types::limits::BATCH_BYTES_MAX;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::error::AppendError;
@@ -33,7 +37,8 @@ use super::pending::{Answer, Pending, Placed};
 use super::producers::{Place, Producers, Stamped, Verdict};
 use super::state::SharedProducers;
 use super::ticket::Reply;
-use crate::raft::{Appended, Committed, Leadership, Proposal, ProposeError, ProposeTicket, Replica};
+use crate::clock::Clock;
+use crate::raft::{Appended, Committed, Fence, Leadership, Proposal, ProposeError, ProposeTicket, Replica};
 
 /// The most batches that wait to be taken in, and that are taken in at a time.
 pub(super) const QUEUE_BATCHES_MAX: usize = 256;
@@ -44,6 +49,20 @@ const IN_FLIGHT_BATCHES_MAX: usize = 4_096;
 /// The most bytes in flight. Everything in flight may end up in one append, which the core's task writes in one go.
 const IN_FLIGHT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const _: () = assert!(IN_FLIGHT_BYTES_MAX + 2 * (BATCH_BYTES_MAX as u64) < APPEND_BYTES_MAX);
+
+/// How long a batch may be undecided while this node does not hear from a majority of the replicas. About as long as it
+/// takes the others to have a leader, to whom the producer can go with it.
+const OUT_OF_TOUCH_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// How long a batch may be undecided at all: disks may be slow.
+const UNDECIDED_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often it is looked after that, while anything is in flight.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long after a refusal by the group nothing is taken from producers without sequence numbers: what they sent behind
+/// the refused batch is on the wire, and would be stored before it.
+const UNNUMBERED_PAUSE: Duration = Duration::from_millis(100);
 
 /// A batch on its way to the writer.
 pub(super) struct Append {
@@ -56,18 +75,26 @@ pub(super) struct Append {
 pub(super) struct Writer {
     replica: Replica,
     log: Log,
+    clock: Clock,
     leadership: watch::Receiver<Leadership>,
     /// Whether the leadership is being handed over: then nothing is taken in until it is clear who leads.
     held_back: watch::Receiver<bool>,
     producers: SharedProducers,
     queue: mpsc::Receiver<Append>,
     stop: CancellationToken,
+    look: Interval,
     /// The epoch in which `ahead` is true.
     led: Leadership,
+    /// Around everything that was judged with `ahead`.
+    fence: Fence,
     ahead: InFlightProducers,
+    /// When the group last refused what had been judged good.
+    refused_at: Option<Instant>,
     pending: Pending<Reply>,
     in_flight: VecDeque<InFlight>,
     in_flight_bytes: u64,
+    /// How many of those in flight, the oldest, were answered as unknown and are waited for all the same.
+    given_up: usize,
 }
 
 struct InFlight {
@@ -75,6 +102,7 @@ struct InFlight {
     /// The producer and the number of the batch, when it is idempotent.
     producer: Option<(ProducerId, u64)>,
     bytes: u64,
+    since: Instant,
 }
 
 /// What is left of a batch to be sent on its way once it is judged.
@@ -88,23 +116,31 @@ impl Writer {
     pub(super) fn new(
         replica: Replica,
         log: Log,
+        clock: Clock,
         producers: SharedProducers,
         queue: mpsc::Receiver<Append>,
         stop: CancellationToken,
     ) -> Self {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             leadership: replica.leadership(),
             held_back: replica.held_back(),
             replica,
             log,
+            clock,
             producers,
             queue,
             stop,
+            look,
             led: Leadership::default(),
+            fence: Fence::default(),
             ahead: InFlightProducers::default(),
+            refused_at: None,
             pending: Pending::default(),
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
+            given_up: 0,
         }
     }
 
@@ -115,6 +151,7 @@ impl Writer {
         loop {
             let is_held_back = *self.held_back.borrow_and_update();
             let has_room = self.in_flight.len() < IN_FLIGHT_BATCHES_MAX && !is_held_back;
+            let waits = self.in_flight.len() > self.given_up;
             tokio::select! {
                 biased;
                 outcome = next_outcome(&mut self.in_flight) => self.settle(outcome),
@@ -127,15 +164,15 @@ impl Writer {
                     }
                     self.take_in(&mut taken).await;
                 }
+                _ = self.look.tick(), if waits => self.give_up_if_hopeless(),
             }
         }
         self.queue.close();
         while let Some(append) = self.queue.recv().await {
             self.decide(append.reply, Err(AppendError::Stopped));
         }
-        while !self.in_flight.is_empty() {
-            let outcome = next_outcome(&mut self.in_flight).await;
-            self.settle(outcome);
+        while self.in_flight.len() > self.given_up {
+            self.wait_for_one().await;
         }
     }
 
@@ -152,14 +189,28 @@ impl Writer {
                 accepted.extend(self.judge(&producers, append, refusal.as_ref()));
             }
         }
+        let since = self.clock.instant();
         for Accepted { proposal, producer, bytes } in accepted {
-            while !self.in_flight.is_empty() && self.in_flight_bytes + bytes > IN_FLIGHT_BYTES_MAX {
-                let outcome = next_outcome(&mut self.in_flight).await;
-                self.settle(outcome);
+            while self.in_flight.len() > self.given_up && self.in_flight_bytes + bytes > IN_FLIGHT_BYTES_MAX {
+                self.wait_for_one().await;
             }
-            let ticket = self.replica.submit(proposal).await;
+            // Meanwhile the fence may have fallen.
+            let ticket = if self.fence.has_fallen() {
+                ProposeTicket::refused(ProposeError::NotLeader { leader: None })
+            } else {
+                self.replica.submit(proposal).await
+            };
             self.in_flight_bytes += bytes;
-            self.in_flight.push_back(InFlight { ticket, producer, bytes });
+            self.in_flight.push_back(InFlight { ticket, producer, bytes, since });
+        }
+    }
+
+    /// Waits until something in flight is decided, or given up.
+    async fn wait_for_one(&mut self) {
+        tokio::select! {
+            biased;
+            outcome = next_outcome(&mut self.in_flight) => self.settle(outcome),
+            _ = self.look.tick() => self.give_up_if_hopeless(),
         }
     }
 }
@@ -167,12 +218,17 @@ impl Writer {
 impl Writer {
     /// Why nothing may be appended at the moment, if so. Otherwise the disk has room for everything on its way.
     fn cannot_take(&mut self, led: Leadership, bytes: u64) -> Option<AppendError> {
-        if led.term != self.led.term {
+        let is_new_term = led.term != self.led.term;
+        if is_new_term || (self.fence.has_fallen() && self.in_flight.is_empty()) {
             self.ahead.clear();
+            self.fence = Fence::default();
         }
         self.led = led;
         if !led.serves_writes {
             return Some(AppendError::NotLeader { leader: led.leader.filter(|_| !led.is_leader) });
+        }
+        if self.fence.has_fallen() {
+            return Some(AppendError::NotLeader { leader: None });
         }
         let needed = self.in_flight_bytes.saturating_add(bytes).min(APPEND_BYTES_MAX);
         match self.log.reserve(needed) {
@@ -187,7 +243,8 @@ impl Writer {
     fn judge(&mut self, producers: &Producers, append: Append, refusal: Option<&AppendError>) -> Option<Accepted> {
         let Append { batch, reply, on_append } = append;
         let stamped = Stamped::of(batch.header());
-        if let (Some(stamped), true) = (stamped, self.led.serves_writes) {
+        // Behind a fallen fence nobody knows what is stored, so not even a repeated batch is recognised.
+        if let (Some(stamped), true) = (stamped, self.led.serves_writes && !self.fence.has_fallen()) {
             match self.ahead.judge(producers, stamped) {
                 Verdict::Next => {}
                 Verdict::Duplicate(Place::InFlight(number)) => {
@@ -204,6 +261,8 @@ impl Writer {
                 }
             }
         }
+        let out_of_turn = AppendError::NotLeader { leader: None };
+        let refusal = refusal.or_else(|| (stamped.is_none() && self.pauses_unnumbered()).then_some(&out_of_turn));
         if let Some(refusal) = refusal {
             if let Some(stamped) = stamped {
                 self.ahead.refuse(producers, stamped);
@@ -218,7 +277,12 @@ impl Writer {
         });
         let bytes = framed_bytes(batch.bytes().len());
         let (kind, payload, term) = (EntryKind::Data, batch.into_bytes(), Some(self.led.term));
-        Some(Accepted { proposal: Proposal { kind, payload, term, on_append }, producer, bytes })
+        let proposal = Proposal { kind, payload, term, on_append, fence: Some(self.fence.clone()) };
+        Some(Accepted { proposal, producer, bytes })
+    }
+
+    fn pauses_unnumbered(&self) -> bool {
+        self.refused_at.is_some_and(|at| self.clock.instant().duration_since(at) < UNNUMBERED_PAUSE)
     }
 
     /// Answers a batch that is not sent on its way, in its turn.
@@ -231,6 +295,11 @@ impl Writer {
     /// The oldest batch in flight is decided.
     fn settle(&mut self, (flight, outcome): Outcome) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(flight.bytes);
+        if self.given_up > 0 {
+            // Answered already, as unknown.
+            self.given_up -= 1;
+            return;
+        }
         match outcome {
             Ok(Committed { id, base_offset }) => {
                 if let Some((producer, number)) = flight.producer {
@@ -239,17 +308,37 @@ impl Writer {
                 self.pending.on_committed(base_offset, |reply, answer| reply.give(answer, id.term.into()));
             }
             Err(error) => {
-                // What was judged with this batch before it no longer holds; the committed table is the truth.
-                self.ahead.clear();
+                // What was judged with this batch before it no longer holds.
+                self.fence.fall();
+                self.refused_at = Some(self.clock.instant());
                 let (error, epoch) = (self.explain(error), self.led.epoch);
                 self.pending.on_failed(&error, |reply, answer| reply.give(answer, epoch));
             }
         }
     }
 
+    /// Answers everything in flight as unknown, when there is no hope to know it soon.
+    fn give_up_if_hopeless(&mut self) {
+        let Some(oldest) = self.in_flight.get(self.given_up) else { return };
+        let waited = self.clock.instant().duration_since(oldest.since);
+        if waited < OUT_OF_TOUCH_PATIENCE || (waited < UNDECIDED_PATIENCE && self.replica.is_in_touch()) {
+            return;
+        }
+        let batches = self.in_flight.len() - self.given_up;
+        tracing::warn!(partition = self.replica.group(), batches, ?waited, "no majority answers; outcomes are unknown");
+        self.fence.fall();
+        let epoch = self.led.epoch;
+        while self.given_up < self.in_flight.len() {
+            self.given_up += 1;
+            self.pending.on_failed(&AppendError::OutcomeUnknown, |reply, answer| reply.give(answer, epoch));
+        }
+    }
+
     fn explain(&self, error: ProposeError) -> AppendError {
         match error {
-            ProposeError::NotLeader { leader } => AppendError::NotLeader { leader },
+            ProposeError::NotLeader { leader } => {
+                AppendError::NotLeader { leader: leader.filter(|leader| *leader != self.replica.node()) }
+            }
             ProposeError::Stopped => AppendError::Stopped,
             ProposeError::OutcomeUnknown => match self.log.poisoned() {
                 Some(poisoned) => AppendError::StorageFailed { reason: poisoned.to_string() },

@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::codec;
+use super::fence::Fence;
 use super::types::{Appended, Command, LogId, RaftEntry, TypeConfig, Vote, entry_id, log_id};
 use crate::clock::Clock;
 use crate::runtime;
@@ -137,6 +138,9 @@ fn lower(entry: RaftEntry) -> (NewEntry, Option<oneshot::Sender<Appended>>) {
     match entry.payload {
         EntryPayload::Blank => (new(EntryKind::Blank, Bytes::new()), None),
         EntryPayload::Membership(m) => (new(EntryKind::Membership, codec::encode_membership(&m)), None),
+        EntryPayload::Normal(Command::Proposed(p)) if p.fence.as_ref().is_some_and(Fence::has_fallen) => {
+            (new(EntryKind::Blank, Bytes::new()), None)
+        }
         EntryPayload::Normal(Command::Proposed(p)) => (new(p.kind, p.payload), p.on_append),
         EntryPayload::Normal(Command::Stored(stored)) => {
             let expected_base_offset = Some(stored.base_offset);

@@ -13,6 +13,7 @@
 mod barrier;
 mod checkpoint;
 mod codec;
+mod fence;
 mod handover;
 mod log_store;
 mod members;
@@ -30,6 +31,7 @@ mod types;
 pub use barrier::ReadBarrierError;
 pub use checkpoint::CheckpointError;
 pub use codec::DecodeError;
+pub use fence::Fence;
 pub use handover::TransferError;
 pub use members::MembershipError;
 pub use replica::{Replica, ReplicaError, ReplicaSpec};

@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use highwater_storage::{Boundary, EntryKind, Log, LogError, LogKey, VoteFile};
 use highwater_types::{EntryId, NodeId, Offset};
-use openraft::impls::OneshotResponder;
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checkpoint::{self, CheckpointError};
+use super::fence::FencedResponder;
 use super::log_store::{Installed, LogStore};
 use super::network::NoPeers;
 use super::state_machine::{GroupState, Marks, StateMachine};
@@ -28,7 +28,7 @@ use crate::runtime::blocking;
 /// of them and one more.
 const HEARTBEAT_MS: u64 = 250;
 const ELECTION_MS_MIN: u64 = 500;
-const ELECTION_MS_MAX: u64 = 1_000;
+pub(super) const ELECTION_MS_MAX: u64 = 1_000;
 
 /// How long a shutdown waits for the tasks of the replica.
 const TASKS_PATIENCE: Duration = Duration::from_secs(10);
@@ -219,15 +219,15 @@ impl Replica {
     /// # Errors
     /// See [`ProposeError`]; only `OutcomeUnknown` leaves the outcome open.
     pub async fn propose(&self, kind: EntryKind, payload: Bytes) -> Result<Committed, ProposeError> {
-        self.submit(Proposal { kind, payload, term: None, on_append: None }).await.await
+        self.submit(Proposal { kind, payload, term: None, on_append: None, fence: None }).await.await
     }
 
     /// Sends a proposal on its way. Those of one task are appended in the order of their calls; those that arrive
     /// together are appended with one write. Waits only when the group's inbox is full.
     pub async fn submit(&self, proposal: Proposal) -> ProposeTicket {
-        let Proposal { kind, payload, term, on_append } = proposal;
-        let (responder, answer) = OneshotResponder::new_pair();
-        let command = Command::Proposed(Proposed { kind, payload, on_append });
+        let Proposal { kind, payload, term, on_append, fence } = proposal;
+        let (responder, answer) = FencedResponder::new_pair(fence.clone());
+        let command = Command::Proposed(Proposed { kind, payload, on_append, fence });
         let mut request = self.0.raft.write(command).responder(responder);
         if let Some(term) = term {
             request = request.with_leader(term.get());

@@ -165,6 +165,7 @@ impl StateMachine {
     fn take_in(&mut self, entry: RaftEntry) -> io::Result<Applied> {
         let id = entry_id(&entry.log_id());
         let base_offset = self.at.next_offset;
+        let is_blank = matches!(entry.payload, EntryPayload::Blank);
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(m) => self.at.membership = Some((id, codec::encode_membership(&m))),
@@ -187,7 +188,7 @@ impl StateMachine {
         self.at.applied = Some(id);
         self.at.seen = self.at.seen.max(Some(id));
         self.at.reset_log = false;
-        Ok(Applied { base_offset })
+        Ok(Applied { base_offset, is_blank })
     }
 
     /// Moves the watermarks, and only then answers: who has its answer can read what it wrote.

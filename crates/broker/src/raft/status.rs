@@ -4,13 +4,14 @@
 //! old when it is read, and what only a leader knows is empty elsewhere.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use highwater_types::{LogIndex, NodeId};
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::metrics::RaftMetrics;
 
-use super::replica::Replica;
+use super::replica::{ELECTION_MS_MAX, Replica};
 use super::supervisor::Leadership;
 use super::types::{StoredMembership, TypeConfig};
 
@@ -112,6 +113,20 @@ impl Replica {
             is_recovering: self.is_recovering(),
             peers,
         }
+    }
+}
+
+impl Replica {
+    /// Whether a majority of the voters has answered this replica as their leader within the last election time-out;
+    /// where it does not lead, whether it knows who does.
+    pub(crate) fn is_in_touch(&self) -> bool {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        if !metrics.state.is_leader() {
+            return metrics.current_leader.is_some_and(|leader| leader != metrics.id);
+        }
+        let is_alone = metrics.membership_config.voter_ids().eq([metrics.id]);
+        is_alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < Duration::from_millis(ELECTION_MS_MAX))
     }
 }
 

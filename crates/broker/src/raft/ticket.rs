@@ -10,6 +10,7 @@ use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::oneshot;
 
+use super::fence::Fence;
 use super::types::{Appended, TypeConfig, entry_id};
 
 /// An entry that is to be appended to the group's log.
@@ -24,6 +25,8 @@ pub struct Proposal {
     /// Told when the entry is in the leader's log and readable there, before it is durable or committed. Dropped
     /// without a word when that never happens.
     pub on_append: Option<oneshot::Sender<Appended>>,
+    /// What it was checked together with: stored only if nothing before it inside was refused.
+    pub fence: Option<Fence>,
 }
 
 /// An entry that a majority has made durable, and that is applied here.
@@ -38,7 +41,8 @@ pub struct Committed {
 /// Why a proposal was not committed, or is not known to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// This replica does not lead the group (in that term). Nothing was appended.
+    /// This replica does not lead the group (in that term), or refused another inside the same fence before. Nothing
+    /// was appended.
     #[error("this node does not lead the group")]
     NotLeader {
         /// Who does, if that is known.
@@ -61,7 +65,7 @@ impl ProposeError {
 }
 
 type Answer = ClientWriteResult<TypeConfig>;
-pub(super) type AnswerReceiver = openraft::alias::OneshotReceiverOf<TypeConfig, Answer>;
+pub(super) type AnswerReceiver = oneshot::Receiver<Answer>;
 
 /// Resolves when the entry is committed and applied here, or when that can no longer be known to happen. Tickets of
 /// one group resolve in the order of their proposals, but for those that were refused.
@@ -80,7 +84,7 @@ impl ProposeTicket {
         Self(State::Waiting(answer))
     }
 
-    pub(super) const fn refused(error: ProposeError) -> Self {
+    pub(crate) const fn refused(error: ProposeError) -> Self {
         Self(State::Refused(error))
     }
 }
@@ -94,6 +98,7 @@ impl Future for ProposeTicket {
             State::Waiting(answer) => ready!(Pin::new(answer).poll(cx)),
         };
         Poll::Ready(match answer {
+            Ok(Ok(done)) if done.data.is_blank => Err(ProposeError::NotLeader { leader: None }),
             Ok(Ok(done)) => Ok(Committed { id: entry_id(&done.log_id), base_offset: done.data.base_offset }),
             Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
                 Err(ProposeError::NotLeader { leader: forward.leader_id.map(NodeId::new) })

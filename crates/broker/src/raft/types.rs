@@ -8,11 +8,12 @@ use std::fmt;
 use bytes::Bytes;
 use highwater_storage::{Entry, EntryKind};
 use highwater_types::{EntryId, NodeId, Offset};
-use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, leader_id_std};
+use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_std};
 use openraft::vote::{RaftLeaderId, RaftLeaderIdExt};
 use openraft::{OptionalSend, RaftTypeConfig};
 use tokio::sync::oneshot;
 
+use super::fence::{Fence, FencedResponder};
 use super::state_machine::StateMachine;
 
 /// The types of every Raft group of this broker.
@@ -31,7 +32,7 @@ impl RaftTypeConfig for TypeConfig {
     type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
     type AsyncRuntime = super::runtime::Runtime;
     type Responder<T>
-        = OneshotResponder<Self, T>
+        = FencedResponder<T>
     where
         T: OptionalSend + 'static;
     type Batch<T>
@@ -65,6 +66,8 @@ pub(crate) struct Proposed {
     pub(crate) payload: Bytes,
     /// Told when the entry is in this node's log and readable, which is before it is durable or committed.
     pub(crate) on_append: Option<oneshot::Sender<Appended>>,
+    /// What it was checked together with.
+    pub(crate) fence: Option<Fence>,
 }
 
 /// Where an entry went in the log of the leader. It may still be lost with the leadership.
@@ -80,6 +83,8 @@ pub struct Appended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Applied {
     pub(crate) base_offset: Offset,
+    /// Whether its place holds nothing, because it came behind a fallen [`Fence`].
+    pub(crate) is_blank: bool,
 }
 
 impl fmt::Display for Command {

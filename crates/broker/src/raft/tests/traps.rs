@@ -16,7 +16,7 @@ use crate::raft::types::{Command, Proposed, RaftEntry, TypeConfig, Vote, log_id}
 use crate::raft::{Replica, ReplicaError};
 
 fn data(term: u64, index: u64, records: usize) -> RaftEntry {
-    let proposed = Proposed { kind: EntryKind::Data, payload: batch(records, 10, None), on_append: None };
+    let proposed = Proposed { kind: EntryKind::Data, payload: batch(records, 10, None), on_append: None, fence: None };
     RaftEntry::new_normal(log_id(EntryId::new(term, index)), Command::Proposed(proposed))
 }
 
@@ -100,7 +100,8 @@ async fn reads_for_replication_are_capped_in_bytes() {
     let log = rig.log();
     let mut store = rig.store(&log);
     let large = |index| {
-        let proposed = Proposed { kind: EntryKind::Data, payload: batch(1, 1_500_000, None), on_append: None };
+        let proposed =
+            Proposed { kind: EntryKind::Data, payload: batch(1, 1_500_000, None), on_append: None, fence: None };
         RaftEntry::new_normal(log_id(EntryId::new(1, index)), Command::Proposed(proposed))
     };
     append(&mut store, [large(0), large(1), large(2)]).await;
@@ -279,12 +280,37 @@ async fn a_proposal_for_another_term_is_refused_and_not_stored() {
         payload: batch(1, 10, None),
         term: Some(term),
         on_append: Some(told),
+        fence: None,
     };
     let refused = replica.submit(proposal).await.await.unwrap_err();
     assert_eq!(refused, crate::raft::ProposeError::NotLeader { leader: Some(NODE) });
     assert!(refused.is_definite());
     assert!(is_told.await.is_err());
     assert_eq!(log.state().log_end, Offset::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_refused_proposal_nothing_of_the_same_fence_is_stored() {
+    let rig = Rig::new();
+    let (replica, log) = rig.replica(Seen::default()).await.unwrap();
+    let term = replica.leadership().borrow().term;
+    let other_term = highwater_types::Term::new(term.get() + 1);
+    let fence = crate::raft::Fence::default();
+    let inside = |term, fence: &crate::raft::Fence| {
+        let (kind, payload) = (EntryKind::Data, batch(2, 10, None));
+        crate::raft::Proposal { kind, payload, term: Some(term), on_append: None, fence: Some(fence.clone()) }
+    };
+    let first = replica.submit(inside(term, &fence)).await;
+    let refused = replica.submit(inside(other_term, &fence)).await;
+    let behind = replica.submit(inside(term, &fence)).await;
+    assert_eq!(first.await.unwrap().base_offset, Offset::ZERO);
+    assert!(refused.await.unwrap_err().is_definite());
+    assert_eq!(behind.await, Err(crate::raft::ProposeError::NotLeader { leader: None }), "definite: it has no records");
+    assert!(fence.has_fallen());
+    assert_eq!(log.state().log_end.get(), 2);
+    let anew = replica.submit(inside(term, &crate::raft::Fence::default())).await;
+    assert_eq!(anew.await.unwrap().base_offset.get(), 2, "a blank place takes no offset");
+    replica.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
