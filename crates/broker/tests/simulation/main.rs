@@ -1,0 +1,105 @@
+//! Real nodes on simulated machines: one seed, one thread, virtual time. See `docs/simulation.md`.
+//!
+//! `HIGHWATER_SEEDS=N` runs so many seeds, from `HIGHWATER_FIRST_SEED` on; `HIGHWATER_SEED=N` runs one and prints its trace.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::too_many_lines,
+    clippy::print_stderr,
+    clippy::type_complexity,
+    missing_docs,
+    unreachable_pub,
+    dead_code
+)]
+
+mod dice;
+mod faults;
+mod front;
+mod history;
+mod host;
+mod invariants;
+mod network;
+mod panics;
+mod peers;
+mod trace;
+mod workload;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use faults::Kind;
+use world::{Plan, Report, run};
+
+const ONE: Plan = Plan { nodes: 1, faults: Kind::OF_ONE, faults_ms: 15_000, shows: false };
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 1..=3 {
+        let (one, other) = (run(seed, ONE), run(seed, ONE));
+        assert_eq!(one.lines.len(), other.lines.len(), "seed {seed}");
+        let parted = one.lines.iter().zip(&other.lines).position(|(one, other)| one != other);
+        assert_eq!(parted, None, "seed {seed}: the runs part at this line of the trace");
+        assert_eq!(one.fingerprint, other.fingerprint);
+    }
+}
+
+#[test]
+fn a_node_alone() {
+    sweep("a node alone", ONE, 20);
+}
+
+/// Runs many seeds on two threads, and says which of them fail.
+fn sweep(what: &str, plan: Plan, count: u64) {
+    if let Some(seed) = number("HIGHWATER_SEED") {
+        let report = run(seed, Plan { shows: true, ..plan });
+        eprintln!("{what}, seed {seed}: {:?}, {:?}", report.counts, report.fired);
+        assert!(report.violations.is_empty(), "{:#?}", report.violations);
+        return;
+    }
+    let first = number("HIGHWATER_FIRST_SEED").unwrap_or(1);
+    let count = number("HIGHWATER_SEEDS").unwrap_or(count);
+    let (next, reports) = (AtomicU64::new(first), Mutex::new(Vec::<(u64, Report)>::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let report = run(seed, plan);
+                    if let Some(violation) = report.violations.first() {
+                        eprintln!("{what}: seed {seed} fails: {violation:?}");
+                    }
+                    reports.lock().unwrap().push((seed, report));
+                }
+            });
+        }
+    });
+    let reports = reports.into_inner().unwrap();
+    let virtual_s: u64 = reports.iter().map(|(_, report)| report.virtual_ms).sum::<u64>() / 1_000;
+    let sum = |of: &dyn Fn(&Report) -> u64| reports.iter().map(|(_, report)| of(report)).sum::<u64>();
+    eprintln!(
+        "{what}: {count} seeds, {virtual_s} s of virtual time, {} false alarms",
+        sum(&|report| report.false_alarms)
+    );
+    for name in ["sent", "acked", "read", "end", "created", "deleted"] {
+        let total = sum(&|report| report.counts.get(name).copied().unwrap_or(0));
+        eprintln!("  {total} {name}");
+        assert!(total > 0 || count < 20, "nothing was {name}: the runs prove nothing");
+    }
+    for kind in plan.faults {
+        let total = sum(&|report| report.fired.get(kind).copied().unwrap_or(0));
+        eprintln!("  {total} x {kind:?}");
+        assert!(total > 0 || count < 20, "{kind:?} never happened: the runs prove nothing about it");
+    }
+    let mut failed: Vec<u64> =
+        reports.iter().filter(|(_, report)| !report.violations.is_empty()).map(|(seed, _)| *seed).collect();
+    failed.sort_unstable();
+    assert!(failed.is_empty(), "{what}: these seeds fail: {failed:?}; run one with HIGHWATER_SEED=N");
+}

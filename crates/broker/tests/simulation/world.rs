@@ -1,0 +1,342 @@
+//! The world of one run: machines, network and clients, stepped by one thread, millisecond by millisecond.
+//!
+//! ```text
+//!   start ─► faults and clients ─► heal ─► clients finish ─► replicas become equal ─► everything is read and compared
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use highwater_broker::node::NodeOptions;
+use highwater_broker::partition::ReadFrom;
+use highwater_broker::router::Router;
+use highwater_broker::runtime::{Simulation, simulate};
+use highwater_types::TopicPartition;
+use highwater_types::batch::records;
+use tokio::runtime::{Builder, RngSeed, Runtime};
+use tokio::task::LocalSet;
+
+use crate::dice::Dice;
+use crate::faults::{Faults, Kind};
+use crate::history::{Event, History, Partition};
+use crate::host::{End, Host};
+use crate::invariants::Violation;
+use crate::network::{Machine, Network};
+use crate::panics;
+use crate::trace::{self, note};
+use crate::workload::{Clients, admin};
+
+/// How often replicas are looked at, in milliseconds.
+const LOOK_MS: u64 = 5;
+/// How long a cluster without faults may take for anything, in virtual milliseconds.
+const PATIENCE_MS: u64 = 60_000;
+
+/// What a run is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub nodes: usize,
+    pub faults: &'static [Kind],
+    /// How long faults happen, in virtual milliseconds.
+    pub faults_ms: u64,
+    /// Prints the trace as it comes.
+    pub shows: bool,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    pub violations: Vec<Violation>,
+    pub fired: BTreeMap<Kind, u64>,
+    pub counts: BTreeMap<&'static str, u64>,
+    pub false_alarms: u64,
+    pub virtual_ms: u64,
+    pub fingerprint: u64,
+    pub lines: Vec<u64>,
+}
+
+struct World {
+    now: u64,
+    network: Network,
+    hosts: Vec<Host>,
+    clients: Clients,
+    runtime: Runtime,
+    local: LocalSet,
+    history: History,
+    faults: Faults,
+    is_healed: bool,
+    simulation: Simulation,
+    seen: BTreeMap<(Partition, Machine), (u64, u64, bool, u64, u64)>,
+    false_alarms: u64,
+}
+
+/// Runs one seed.
+pub fn run(seed: u64, plan: Plan) -> Report {
+    trace::begin(plan.shows);
+    let _watch = panics::watch();
+    let mut world = World::new(seed, plan);
+    world.live(plan);
+    let World { history, faults, false_alarms, now, .. } = world;
+    let (fingerprint, lines) = trace::end();
+    Report {
+        violations: history.violations(),
+        fired: faults.fired,
+        counts: history.counts(),
+        false_alarms,
+        virtual_ms: now,
+        fingerprint,
+        lines,
+    }
+}
+
+impl World {
+    fn new(seed: u64, plan: Plan) -> Self {
+        let mut dice = Dice::new(seed);
+        let simulation = simulate(dice.next());
+        let network = Network::new(dice.part());
+        let machines: Vec<Machine> = (1..=plan.nodes).collect();
+        let hosts = machines.iter().map(|machine| Host::new(*machine, dice.part(), network.clone())).collect();
+        let history = History::new();
+        let clients = Clients::new(network.clone(), history.clone(), machines, dice.part());
+        let rng: [u8; 32] = std::array::from_fn(|_| dice.next() as u8);
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .rng_seed(RngSeed::from_bytes(&rng))
+            .build()
+            .unwrap();
+        Self {
+            now: 0,
+            network,
+            hosts,
+            clients,
+            runtime,
+            local: LocalSet::new(),
+            history,
+            faults: Faults::new(plan.faults, dice.part(), u64::MAX),
+            is_healed: true,
+            simulation,
+            seen: BTreeMap::new(),
+            false_alarms: 0,
+        }
+    }
+
+    fn live(&mut self, plan: Plan) {
+        for index in 0..self.hosts.len() {
+            self.start(self.hosts[index].machine);
+        }
+        if !self.until("the cluster is formed", |world| world.hosts.iter().all(|host| host.router().is_some())) {
+            return;
+        }
+        let clients = self.clients.clone();
+        self.local.spawn_local(async move { admin::run(clients).await });
+        self.steps(500);
+        self.is_healed = false;
+        self.faults.begin_at(self.now);
+        self.steps(plan.faults_ms);
+        let starts = self.faults.heal(self.now, &mut self.hosts, &self.network);
+        self.network.state().heal();
+        self.is_healed = true;
+        starts.into_iter().for_each(|machine| self.start(machine));
+        // Life goes on for a while, then everybody finishes what they have begun.
+        self.steps(2_000);
+        self.clients.is_ending.set(true);
+        let is_done = self.until("every producer gets its answers", |world| world.clients.busy.get() == 0)
+            && self.until("all replicas catch up", |world| world.have_caught_up());
+        if is_done && !self.history.is_violated() {
+            self.compare();
+            self.history.finish();
+        }
+    }
+
+    fn start(&mut self, machine: Machine) {
+        let now = self.now;
+        let nodes = self.hosts.len();
+        let host = self.hosts.iter_mut().find(|host| host.machine == machine).unwrap();
+        if !host.is_up() {
+            host.start(now, |options| configure(options, machine, nodes));
+        }
+    }
+
+    /// Steps until something holds. A cluster that is healed and does not get there has lost its liveness.
+    fn until(&mut self, what: &'static str, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+        let deadline = self.now + PATIENCE_MS;
+        while self.now < deadline {
+            if self.history.is_violated() {
+                return false;
+            }
+            self.step();
+            if self.now.is_multiple_of(LOOK_MS) && holds(self) {
+                return true;
+            }
+        }
+        self.history.object("it_heals", format!("not within {} s: {what}", PATIENCE_MS / 1_000));
+        false
+    }
+
+    fn steps(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while self.now < end && !self.history.is_violated() {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += 1;
+        trace::set_now(self.now);
+        let starts = self.faults.step(self.now, &mut self.hosts, &self.network);
+        starts.into_iter().for_each(|machine| self.start(machine));
+        self.network.deliver(self.now);
+        for index in 0..self.hosts.len() {
+            let host = &mut self.hosts[index];
+            self.simulation.set_disk_delay_max(Duration::from_millis(host.disk_ms_max));
+            host.step(self.now);
+            if let Some(end) = host.end.take() {
+                self.judge_end(index, end);
+            }
+        }
+        self.local.block_on(&self.runtime, async { tokio::time::sleep(Duration::from_millis(1)).await });
+        let (panics, false_alarms) = panics::take();
+        self.false_alarms += false_alarms;
+        for words in panics {
+            self.history.object("nothing_panics", words);
+        }
+        if self.now.is_multiple_of(LOOK_MS) {
+            self.look();
+        }
+    }
+
+    /// A node ended by itself. Whoever looks after it starts it again, but for one that refuses its damaged data.
+    fn judge_end(&mut self, index: usize, end: End) {
+        let host = &mut self.hosts[index];
+        let machine = host.machine;
+        match end {
+            End::Refused(words) if host.is_damaged => {
+                note!("machine {machine} stays down: {words}");
+                return;
+            }
+            End::Refused(words) if !host.may_fail => {
+                self.history.object("nodes_start", format!("machine {machine}: {words}"));
+            }
+            End::Failed(failure) if !host.may_fail && !host.is_damaged => {
+                self.history.object("nodes_go_on", format!("machine {machine}: {failure}"));
+            }
+            _ => host.may_fail = false,
+        }
+        if self.is_healed {
+            self.start(machine);
+        } else {
+            self.faults.start_soon(machine, self.now);
+        }
+    }
+
+    /// Tells the history how the replicas stand.
+    fn look(&mut self) {
+        for host in &self.hosts {
+            let (machine, life) = (host.machine, host.life);
+            let mut told = Vec::new();
+            if let Some(leadership) = host.controller() {
+                let partition = Partition { topic: [0; 16], number: 0 };
+                told.push((partition, leadership.term.get(), leadership.is_leader, 0, 0));
+            }
+            let Some(router) = host.router() else { continue };
+            for (partition, id) in partitions(&router) {
+                let Some(handle) = router.open_partition(id) else { continue };
+                let (leadership, marks) = (handle.leadership(), handle.watermarks());
+                let (start, committed) = (marks.log_start.get(), marks.committed.get());
+                told.push((partition, leadership.term.get(), leadership.is_leader, start, committed));
+            }
+            for (partition, term, leads, start, committed) in told {
+                let now = (life, term, leads, start, committed);
+                let before = self.seen.insert((partition, machine), now);
+                if before == Some(now) {
+                    continue;
+                }
+                if before.is_none_or(|before| (before.1, before.2) != (term, leads)) {
+                    note!("{partition} on machine {machine}: term {term}{}", if leads { ", leads" } else { "" });
+                }
+                self.history.tell(&Event::Replica { partition, machine, life, term, leads, start, committed });
+            }
+        }
+    }
+
+    /// Whether every replica holds, committed, all that any of its group holds.
+    fn have_caught_up(&mut self) -> bool {
+        let mut ends: BTreeMap<Partition, (u64, u64)> = BTreeMap::new();
+        for host in self.hosts.iter().filter(|host| host.is_up()) {
+            let Some(router) = host.router() else { return false };
+            for (partition, id) in partitions(&router) {
+                let Some(handle) = router.open_partition(id) else { return false };
+                let marks = handle.watermarks();
+                let (committed, end) = (marks.committed.get(), marks.log_end.get());
+                let (least, most) = ends.entry(partition).or_insert((committed, end));
+                (*least, *most) = ((*least).min(committed), (*most).max(end));
+            }
+        }
+        ends.values().all(|(committed, end)| committed == end)
+    }
+
+    /// Reads everything from every replica.
+    fn compare(&mut self) {
+        let read: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let running: Vec<usize> = (0..self.hosts.len()).filter(|index| self.hosts[*index].is_up()).collect();
+        for index in &running {
+            let host = &self.hosts[*index];
+            let Some(router) = host.router() else { continue };
+            let (read, machine) = (Arc::clone(&read), host.machine);
+            host.spawn(async move {
+                let mut events = read_all(&router, machine).await;
+                let topics = router.image().topics().map(|topic| topic.id.to_bytes()).collect();
+                events.push(Event::FinalTopics { machine, topics });
+                read.lock().unwrap().extend(events);
+            });
+        }
+        let wanted = running.len();
+        let done = |read: &Mutex<Vec<Event>>| {
+            read.lock().unwrap().iter().filter(|event| matches!(event, Event::FinalTopics { .. })).count() == wanted
+        };
+        if self.until("every replica can be read", |_| done(&read)) {
+            let events = std::mem::take(&mut *read.lock().unwrap());
+            events.iter().for_each(|event| self.history.tell(event));
+        }
+    }
+}
+
+/// The partitions that a node should hold.
+fn partitions(router: &Router) -> Vec<(Partition, TopicPartition)> {
+    let image = router.image();
+    let mut found = Vec::new();
+    for topic in image.topics() {
+        for (number, assignment) in topic.numbered_partitions() {
+            if assignment.replicas.contains(&router.node()) {
+                let partition = Partition { topic: topic.id.to_bytes(), number: number.get() };
+                found.push((partition, TopicPartition { topic: topic.id, partition: number }));
+            }
+        }
+    }
+    found
+}
+
+async fn read_all(router: &Router, machine: Machine) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (partition, id) in partitions(router) {
+        let Some(handle) = router.open_partition(id) else { continue };
+        let marks = handle.watermarks();
+        let (start, mut from) = (marks.log_start.get(), marks.log_start);
+        let mut found = Vec::new();
+        while from < marks.committed {
+            let request = ReadFrom { from, bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO, may_follow: true };
+            let read = handle.read(request).await.unwrap();
+            for record in read.batches.into_iter().flat_map(|batch| records(batch).unwrap()) {
+                let record = record.unwrap();
+                let value = record.value.unwrap();
+                found.push((record.offset.get(), u64::from_be_bytes(value[..8].try_into().unwrap())));
+            }
+            from = read.next_offset;
+        }
+        events.push(Event::Final { partition, machine, start, records: found });
+    }
+    events
+}
+
+fn configure(_options: &mut NodeOptions, _machine: Machine, _nodes: usize) {}
