@@ -6,17 +6,21 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
+const ROOT: &str = "../../proto";
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = "../../proto";
-    let files = ["common", "produce", "read", "admin"].map(|name| format!("highwater/v1/{name}.proto"));
-    println!("cargo:rerun-if-changed={root}");
-    let descriptors = protox::compile(files, [root])?;
+    println!("cargo:rerun-if-changed={ROOT}");
+    let public = ["common", "produce", "read", "admin"].map(|name| format!("highwater/v1/{name}.proto"));
+    let descriptors = protox::compile(public, [ROOT])?;
     let out = env::var("OUT_DIR")?;
-    // Reflection serves these.
+    // Reflection serves these; what nodes say to each other is not among them.
     fs::write(Path::new(&out).join("highwater.bin"), prost::Message::encode_to_vec(&descriptors))?;
-    tonic_prost_build::configure()
-        // A batch is a slice of the buffer it arrived in, not a copy of it.
-        .bytes(".")
-        .compile_fds(descriptors)?;
+    let internal = protox::compile(["highwater/internal/v1/control.proto"], [ROOT])?;
+    for descriptors in [descriptors, internal] {
+        tonic_prost_build::configure()
+            // A batch is a slice of the buffer it arrived in, not a copy of it.
+            .bytes(".")
+            .compile_fds(descriptors)?;
+    }
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod disk_gate;
 pub mod front;
 pub mod node;
 pub mod partition;
+pub mod peer;
 pub mod raft;
 pub mod router;
 pub mod runtime;

@@ -11,6 +11,16 @@ pub mod v1 {
     tonic::include_proto!("highwater.v1");
 }
 
+/// What nodes say to each other, beside Raft's own messages, which the broker encodes by hand.
+pub mod internal {
+    /// The first version.
+    pub mod v1 {
+        #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+        #![allow(clippy::unwrap_used, clippy::indexing_slicing, unused_qualifications)]
+        tonic::include_proto!("highwater.internal.v1");
+    }
+}
+
 /// The compiled descriptors of the API, for gRPC server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/highwater.bin"));
 

@@ -18,7 +18,7 @@ use super::open_log;
 use super::supervise::Failures;
 use crate::clock::Clock;
 use crate::controller::{ControllerHandle, METADATA_LOG, MetadataState};
-use crate::raft::{Replica, ReplicaError, ReplicaSpec};
+use crate::raft::{PeerNetwork, Replica, ReplicaError, ReplicaSpec};
 use crate::shutdown::Shutdown;
 
 /// How long a start waits until the metadata group has a leader that serves.
@@ -62,6 +62,7 @@ impl Metadata {
             log: log.clone(),
             votes: Arc::clone(data.votes()),
             node,
+            network: PeerNetwork::alone(),
             clock: clock.clone(),
             state,
         });

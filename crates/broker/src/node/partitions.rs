@@ -26,6 +26,7 @@ use super::supervise::Failures;
 use crate::clock::Clock;
 use crate::controller::METADATA_LOG;
 use crate::partition::{ColdReads, Partition, PartitionSpec, ProducerLimits};
+use crate::raft::PeerNetwork;
 use crate::router::OpenPartitions;
 use crate::runtime::blocking;
 use crate::shutdown::Shutdown;
@@ -205,6 +206,7 @@ impl Partitions {
             votes: Arc::clone(self.data.votes()),
             node: self.node,
             first_voters: wanted.assignment.replicas,
+            network: PeerNetwork::alone(),
             clock: self.clock.clone(),
             producers: ProducerLimits::default(),
             cold_reads: self.cold_reads.clone(),

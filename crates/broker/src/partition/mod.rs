@@ -40,7 +40,7 @@ use self::state::{PartitionState, SharedProducers};
 pub use self::ticket::{Acks, AppendAck, AppendTicket};
 use self::writer::{QUEUE_BATCHES_MAX, Writer};
 use crate::clock::Clock;
-use crate::raft::{Replica, ReplicaError, ReplicaFailure, ReplicaSpec};
+use crate::raft::{PeerNetwork, Replica, ReplicaError, ReplicaFailure, ReplicaSpec};
 
 /// How long a stopping partition waits for what is in flight.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -59,6 +59,8 @@ pub struct PartitionSpec {
     pub node: NodeId,
     /// The members that a group without any begins with, this node among them; empty when it is to wait for a leader.
     pub first_voters: Vec<NodeId>,
+    /// The way to its other replicas.
+    pub network: PeerNetwork,
     /// The broker's clock.
     pub clock: Clock,
     /// What its producer table may hold.
@@ -87,7 +89,8 @@ impl Partition {
     /// # Errors
     /// When the replica cannot start from what is on disk.
     pub async fn open(spec: PartitionSpec) -> Result<Self, ReplicaError> {
-        let PartitionSpec { name, key, log, votes, node, first_voters, clock, producers: limits, cold_reads } = spec;
+        let PartitionSpec { name, key, log, votes, node, first_voters, network, clock, producers: limits, cold_reads } =
+            spec;
         let producers = SharedProducers::new(limits);
         let replica = Replica::open(ReplicaSpec {
             group: name,
@@ -95,6 +98,7 @@ impl Partition {
             log: log.clone(),
             votes,
             node,
+            network,
             clock: clock.clone(),
             state: PartitionState::new(producers.clone(), limits),
         })

@@ -15,6 +15,7 @@ mod crashes;
 
 use super::*;
 use crate::admission::ByteBudget;
+use crate::raft::PeerNetwork;
 use crate::raft::tests::rig::{KEY, NODE, Rig, batch};
 
 struct Running {
@@ -37,6 +38,7 @@ impl Running {
             votes: Arc::clone(rig.data.votes()),
             node: NODE,
             first_voters: vec![NODE],
+            network: PeerNetwork::alone(),
             clock: rig.clock.clone(),
             producers: ProducerLimits::default(),
             cold_reads: ColdReads::new(2),

@@ -1,114 +1,409 @@
-//! The way to the other replicas of a group. There is none yet: a group has one voter, this node.
+//! The way to the other replicas of a group, over the node's links to its peers.
 //!
-//! Every peer is unreachable, and says so in words. Were a second member configured by mistake, the group would stand
-//! still and explain itself; it would not lose anything, and it would not burn the processor: a replication stream
-//! that fails before it takes its first request gets no back-off from openraft, so this one takes it first.
+//! - Appends are pipelined: requests go out while replies are awaited, up to a number and a size. openraft backs off
+//!   inside the stream of requests, so that one is polled before anything may fail; a stream that fails always ends with
+//!   an error, as its silent end would be taken for success.
+//! - Heartbeats go on the urgent lane and share frames with those of other groups. So do votes.
+//! - Whatever the other node refuses, an unknown group above all, is to openraft a node that cannot be reached.
 
-use std::future::Future;
+use std::collections::VecDeque;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use highwater_storage::LogKey;
+use highwater_types::NodeId;
 use openraft::OptionalSend;
+use openraft::entry::RaftEntry as _;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::types::{Snapshot, TypeConfig, Vote};
+use super::groups::Groups;
+use super::types::{LogId, Snapshot, TypeConfig, Vote};
+use super::wire::{self, Reply, Request, SnapshotPart};
+use crate::peer::{Answer, Lane, PeerError, Peers, Timing};
 
-type Responses<'s> =
-    Pin<Box<dyn Stream<Item = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>> + Send + 's>>;
-type Opening<'s> = Pin<Box<dyn Future<Output = Result<Responses<'s>, RPCError<TypeConfig>>> + Send + 's>>;
+/// Appends of one group to one peer that are not answered yet: so many, and so many bytes.
+const IN_FLIGHT_MAX: usize = 64;
+const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long an append waits for its answer. A disk may be slow; a hanging peer is noticed by its silence long before.
+const APPEND_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a part of a snapshot waits, and its last one, which is answered when it is installed.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
+/// A snapshot travels in parts, so that appends of other groups pass in between.
+const SNAPSHOT_PART_BYTES: usize = 1024 * 1024;
+/// Between attempts to reach a peer that cannot be reached.
+const BACKOFF_MS: [u64; 5] = [10, 20, 50, 100, 200];
 
-/// Makes ways to peers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NoPeers;
+type Rpc = RPCError<TypeConfig>;
+type Appended = Result<StreamAppendResult<TypeConfig>, Rpc>;
+type Responses<'s> = Pin<Box<dyn Stream<Item = Appended> + Send + 's>>;
+type Opening<'s> = Pin<Box<dyn Future<Output = Result<Responses<'s>, Rpc>> + Send + 's>>;
 
-/// The way to one peer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct UnreachablePeer {
-    target: u64,
+/// The network of a node's replicas: the links to the peers, and the table by which their requests find a replica.
+/// Clones are the same network.
+#[derive(Clone)]
+pub struct PeerNetwork {
+    peers: Option<Peers>,
+    groups: Groups,
 }
 
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
-    type Network = UnreachablePeer;
+impl PeerNetwork {
+    /// Over the given peers, whose requests are answered from here on.
+    #[must_use]
+    pub fn new(peers: Peers) -> Self {
+        let groups = Groups::default();
+        peers.on_raft(std::sync::Arc::new(groups.clone()));
+        Self { peers: Some(peers), groups }
+    }
 
-    async fn new_client(&mut self, target: u64, (): &()) -> UnreachablePeer {
-        UnreachablePeer { target }
+    /// For a node that has no peers: nobody can be reached.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self { peers: None, groups: Groups::default() }
+    }
+
+    /// The table of this node's replicas.
+    pub(crate) const fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The network of one group.
+    pub(crate) fn of_group(&self, key: LogKey) -> GroupNetwork {
+        GroupNetwork { peers: self.peers.clone(), key }
     }
 }
 
-impl UnreachablePeer {
-    fn unreachable(self) -> Unreachable<TypeConfig> {
-        let target = self.target;
-        Unreachable::from_string(format!("node {target}: this version of highwater does not talk to other nodes yet"))
-    }
-
-    fn error(self) -> RPCError<TypeConfig> {
-        RPCError::Unreachable(self.unreachable())
+impl std::fmt::Debug for PeerNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerNetwork").field("peers", &self.peers).finish_non_exhaustive()
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for UnreachablePeer {
+/// Makes ways to the other replicas of one group.
+pub(crate) struct GroupNetwork {
+    peers: Option<Peers>,
+    key: LogKey,
+}
+
+impl GroupNetwork {
+    fn client(&self, target: u64, lane: Lane) -> ReplicaClient {
+        ReplicaClient { peers: self.peers.clone(), key: self.key, target: NodeId::new(target), lane }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for GroupNetwork {
+    type Network = ReplicaClient;
+
+    async fn new_client(&mut self, target: u64, (): &()) -> ReplicaClient {
+        self.client(target, Lane::Bulk)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, (): &()) -> ReplicaClient {
+        self.client(target, Lane::Urgent)
+    }
+}
+
+/// The way to one replica of one group.
+pub(crate) struct ReplicaClient {
+    peers: Option<Peers>,
+    key: LogKey,
+    target: NodeId,
+    /// Where its appends go.
+    lane: Lane,
+}
+
+impl ReplicaClient {
+    fn peers(&self) -> Result<&Peers, PeerError> {
+        self.peers.as_ref().ok_or(PeerError::UnknownNode { node: self.target })
+    }
+
+    async fn send(
+        &self,
+        lane: Lane,
+        timing: Timing,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Answer, PeerError> {
+        let body = wire::encode_request(self.key, request);
+        self.peers()?.send_raft(self.target, lane, timing, body, patience).await
+    }
+
+    /// Sends a request and waits for its reply.
+    async fn call(&self, lane: Lane, timing: Timing, request: &Request, patience: Duration) -> Result<Reply, Rpc> {
+        let sent = async {
+            let mut answer = self.send(lane, timing, request, patience).await.map_err(unreachable)?;
+            reply(answer.get().await)
+        };
+        match timeout(patience, sent).await {
+            Ok(reply) => reply,
+            Err(_) => Err(self.silent(patience)),
+        }
+    }
+
+    fn silent(&self, patience: Duration) -> Rpc {
+        let (node, ms) = (self.target, patience.as_millis());
+        RPCError::Unreachable(Unreachable::from_string(format!("node {node} did not answer within {ms} ms")))
+    }
+
+    async fn heartbeat(&self, request: AppendEntriesRequest<TypeConfig>, patience: Duration) -> Appended {
+        let prev = request.prev_log_id;
+        match self.call(Lane::Urgent, Timing::Soon, &Request::Append(request), patience).await? {
+            Reply::Append(response) => stream_result(response, prev, prev),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn unreachable(error: PeerError) -> Rpc {
+    RPCError::Unreachable(Unreachable::new(&error))
+}
+
+fn unexpected() -> Rpc {
+    RPCError::Unreachable(Unreachable::from_string("the other node answered something else than it was asked"))
+}
+
+fn reply(answer: Result<crate::peer::Frame, PeerError>) -> Result<Reply, Rpc> {
+    let frame = answer.map_err(unreachable)?;
+    wire::decode_reply(frame).map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))
+}
+
+fn stream_result(response: AppendEntriesResponse<TypeConfig>, prev: Option<LogId>, last: Option<LogId>) -> Appended {
+    if response == AppendEntriesResponse::Conflict && prev.is_none() {
+        // Nothing comes before the first entry that could conflict; openraft would panic.
+        return Err(unexpected());
+    }
+    Ok(response.into_stream_result(prev, last))
+}
+
+/// A pipeline of appends to one replica.
+struct Appends<'s, S> {
+    client: &'s ReplicaClient,
+    peers: Peers,
+    input: S,
+    /// A request that was taken and is not sent yet.
+    taken: Option<AppendEntriesRequest<TypeConfig>>,
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: usize,
+    /// When the oldest in flight became the oldest.
+    oldest_since: Instant,
+    input_ended: bool,
+    ended: bool,
+}
+
+struct InFlight {
+    answer: Answer,
+    prev: Option<LogId>,
+    last: Option<LogId>,
+    bytes: usize,
+}
+
+impl<S> Appends<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+{
+    async fn next(mut self) -> Option<(Appended, Self)> {
+        if self.ended {
+            return None;
+        }
+        let answered = loop {
+            if let Some(request) = self.taken.take() {
+                match self.send(request).await {
+                    Ok(()) => continue,
+                    Err(error) => break Err(error),
+                }
+            }
+            if self.input_ended && self.in_flight.is_empty() {
+                return None;
+            }
+            let has_room = self.in_flight.len() < IN_FLIGHT_MAX && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX;
+            let deadline = self.oldest_since + APPEND_PATIENCE;
+            tokio::select! {
+                biased;
+                answer = oldest(&mut self.in_flight, deadline), if !self.in_flight.is_empty() => {
+                    match answer {
+                        Some(answer) => break self.answered(answer),
+                        None => break Err(self.client.silent(APPEND_PATIENCE)),
+                    }
+                }
+                request = self.input.next(), if has_room && !self.input_ended => match request {
+                    Some(request) => self.taken = Some(request),
+                    None => self.input_ended = true,
+                },
+            }
+        };
+        // Nothing follows what openraft has to act on.
+        self.ended = !matches!(answered, Ok(Ok(_)));
+        Some((answered, self))
+    }
+
+    async fn send(&mut self, request: AppendEntriesRequest<TypeConfig>) -> Result<(), Rpc> {
+        let prev = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id()).or(prev);
+        let body = wire::encode_request(self.client.key, &Request::Append(request));
+        let bytes = body.len();
+        let patience = APPEND_PATIENCE;
+        let sent = self.peers.send_raft(self.client.target, self.client.lane, Timing::Now, body, patience);
+        let answer = match timeout(patience, sent).await {
+            Ok(sent) => sent.map_err(unreachable)?,
+            Err(_) => return Err(self.client.silent(patience)),
+        };
+        if self.in_flight.is_empty() {
+            self.oldest_since = self.peers.clock().instant();
+        }
+        self.in_flight_bytes += bytes;
+        self.in_flight.push_back(InFlight { answer, prev, last, bytes });
+        Ok(())
+    }
+
+    /// Takes in the answer to the oldest request, and those after it that have come as well: only the last success of
+    /// them matters.
+    fn answered(&mut self, mut answer: Result<crate::peer::Frame, PeerError>) -> Appended {
+        loop {
+            let Some(oldest) = self.in_flight.pop_front() else { return Err(unexpected()) };
+            self.in_flight_bytes -= oldest.bytes;
+            self.oldest_since = self.peers.clock().instant();
+            let result = match reply(answer)? {
+                Reply::Append(response) => stream_result(response, oldest.prev, oldest.last)?,
+                _ => return Err(unexpected()),
+            };
+            if result.is_err() {
+                return Ok(result);
+            }
+            match self.in_flight.front_mut().and_then(|next| next.answer.try_get()) {
+                Some(next) => answer = next,
+                None => return Ok(result),
+            }
+        }
+    }
+}
+
+/// The answer to the oldest request; nothing when it does not come in time.
+async fn oldest(
+    in_flight: &mut VecDeque<InFlight>,
+    deadline: Instant,
+) -> Option<Result<crate::peer::Frame, PeerError>> {
+    let oldest = in_flight.front_mut()?;
+    timeout_at(deadline, oldest.answer.get()).await.ok()
+}
+
+impl RaftNetworkV2<TypeConfig> for ReplicaClient {
     type SnapshotData = Bytes;
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.error())
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Rpc> {
+        match self.call(self.lane, Timing::Now, &Request::Append(request), option.soft_ttl()).await? {
+            Reply::Append(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
     }
 
-    fn stream_append<'s, S>(&'s mut self, mut input: S, _option: RPCOption) -> Opening<'s>
+    fn stream_append<'s, S>(&'s mut self, mut input: S, option: RPCOption) -> Opening<'s>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
-        let peer = *self;
+        let client = &*self;
         Box::pin(async move {
             // openraft backs off inside this stream, so it has to be polled before anything may fail.
-            match input.next().await {
-                None => Ok(Box::pin(futures_util::stream::empty()) as Responses<'s>),
-                Some(_) => Err(peer.error()),
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(futures_util::stream::empty()) as Responses<'s>);
+            };
+            if client.lane == Lane::Urgent {
+                let appended = client.heartbeat(first, option.soft_ttl()).await?;
+                return Ok(Box::pin(futures_util::stream::iter([Ok(appended)])) as Responses<'s>);
             }
+            let peers = client.peers().map_err(unreachable)?.clone();
+            let appends = Appends {
+                client,
+                oldest_since: peers.clock().instant(),
+                peers,
+                input,
+                taken: Some(first),
+                in_flight: VecDeque::new(),
+                in_flight_bytes: 0,
+                input_ended: false,
+                ended: false,
+            };
+            Ok(Box::pin(futures_util::stream::unfold(appends, Appends::next)) as Responses<'s>)
         })
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.error())
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Rpc> {
+        match self.call(Lane::Urgent, Timing::Now, &Request::Vote(request), option.soft_ttl()).await? {
+            Reply::Vote(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Rpc> {
         // Never granted unasked, as the default would.
-        Err(self.error())
+        match self.call(Lane::Urgent, Timing::Now, &Request::PreVote(request), option.soft_ttl()).await? {
+            Reply::Vote(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Unreachable(self.unreachable()))
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot) => Ok(sent?),
+        }
     }
 
     async fn transfer_leader(
         &mut self,
-        _request: TransferLeaderRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.error())
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Rpc> {
+        match self.call(Lane::Urgent, Timing::Now, &Request::TransferLeader(request), option.soft_ttl()).await? {
+            Reply::TransferLeader(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let longest = BACKOFF_MS.last().copied().into_iter().cycle();
+        Some(Backoff::new(BACKOFF_MS.into_iter().chain(longest).map(Duration::from_millis)))
+    }
+}
+
+impl ReplicaClient {
+    async fn send_snapshot(&self, vote: Vote, snapshot: Snapshot) -> Result<SnapshotResponse<TypeConfig>, Rpc> {
+        let Snapshot { meta, snapshot: mut rest } = snapshot;
+        let total = rest.len() as u64;
+        loop {
+            let at = total - rest.len() as u64;
+            let bytes = rest.split_to(rest.len().min(SNAPSHOT_PART_BYTES));
+            let part = SnapshotPart { vote, meta: meta.clone(), at, total, bytes };
+            match self.call(Lane::Bulk, Timing::Now, &Request::Snapshot(part), SNAPSHOT_PATIENCE).await? {
+                Reply::Snapshot(response) => return Ok(response),
+                Reply::SnapshotTaken if !rest.is_empty() => {}
+                _ => return Err(unexpected()),
+            }
+        }
     }
 }

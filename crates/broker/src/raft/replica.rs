@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::checkpoint::{self, CheckpointError};
 use super::fence::FencedResponder;
 use super::log_store::{Installed, LogStore};
-use super::network::NoPeers;
+use super::network::PeerNetwork;
 use super::state_machine::{GroupState, Marks, StateMachine};
 use super::supervisor::{Leadership, ReplicaFailure, Supervisor};
 use super::ticket::{Committed, Proposal, ProposeError, ProposeTicket};
@@ -48,6 +48,8 @@ pub struct ReplicaSpec<S> {
     pub votes: Arc<VoteFile>,
     /// This node.
     pub node: NodeId,
+    /// The way to the other replicas.
+    pub network: PeerNetwork,
     /// The time that appends are given.
     pub clock: Clock,
     /// The state that the entries add up to, as it is before the first of them.
@@ -60,7 +62,9 @@ pub struct Replica(Arc<Inner>);
 
 struct Inner {
     group: String,
+    key: LogKey,
     node: NodeId,
+    network: PeerNetwork,
     raft: Raft,
     log: Log,
     clock: Clock,
@@ -130,7 +134,7 @@ impl Replica {
     /// # Errors
     /// When the checkpoint does not fit the log (the file is named), or openraft refuses what it finds.
     pub async fn open<S: GroupState>(spec: ReplicaSpec<S>) -> Result<Self, ReplicaError> {
-        let ReplicaSpec { group, key, log, votes, node, clock, state } = spec;
+        let ReplicaSpec { group, key, log, votes, node, network, clock, state } = spec;
         let at = {
             let log = log.clone();
             blocking(move || checkpoint::load(&log)).await.unwrap_or(Err(CheckpointError::Interrupted))
@@ -147,9 +151,10 @@ impl Replica {
         let store = LogStore::new(key, log.clone(), votes, clock.clone(), installed, tasks.token());
         let raft_failed = |reason: String| ReplicaError::Raft { group: group.clone(), reason };
         let config = config(&group).validate().map_err(|error| raft_failed(error.to_string()))?;
-        let raft = Raft::new(raft_node(node), Arc::new(config), NoPeers, store, machine)
+        let raft = Raft::new(raft_node(node), Arc::new(config), network.of_group(key), store, machine)
             .await
             .map_err(|fatal| raft_failed(fatal.to_string()))?;
+        network.groups().register(key, raft.clone());
         let (leadership_marks, leadership) = watch::channel(Leadership::default());
         let (failure_marks, failure) = watch::channel(None);
         let stop = CancellationToken::new();
@@ -166,7 +171,9 @@ impl Replica {
         let (held_back, is_changing) = (watch::Sender::new(false), AtomicBool::new(false));
         let inner = Inner {
             group,
+            key,
             node,
+            network,
             raft,
             log,
             clock,
@@ -367,6 +374,7 @@ impl Replica {
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "no last checkpoint; the next start applies more");
         }
+        self.0.network.groups().remove(self.0.key);
         if let Err(error) = self.0.raft.shutdown().await {
             tracing::error!(group = self.0.group, %error, "the replica's core did not end well");
         }
@@ -437,6 +445,7 @@ impl Replica {
     /// Ends the replica's tasks and nothing else, as a crash would.
     pub(crate) async fn stop_abruptly(&self) {
         self.0.stop.cancel();
+        self.0.network.groups().remove(self.0.key);
         self.0.raft.shutdown().await.unwrap();
         self.wait_for_tasks().await;
     }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
 //! The log store and the state machine under openraft's own suite, and the traps that lose data, one by one.
 
+mod cluster;
 pub(crate) mod rig;
 mod snapshot;
 mod suite;

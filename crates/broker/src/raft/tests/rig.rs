@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::raft::log_store::{Installed, LogStore};
 use crate::raft::types::RaftEntry;
-use crate::raft::{ApplyError, GroupState, Replica, ReplicaError, ReplicaSpec, RestoreError};
+use crate::raft::{ApplyError, GroupState, PeerNetwork, Replica, ReplicaError, ReplicaSpec, RestoreError};
 
 pub(crate) const KEY: LogKey = LogKey::new([7; 16], 0);
 pub(crate) const NODE: NodeId = NodeId::new(1);
@@ -87,6 +87,7 @@ impl Rig {
             log,
             votes: Arc::clone(self.data.votes()),
             node: NODE,
+            network: PeerNetwork::alone(),
             clock: self.clock.clone(),
             state,
         }

@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::rig::{NODE, Rig, Seen, batch};
+use super::rig::{KEY, NODE, Rig, Seen, batch};
 use super::suite::Builder;
-use crate::raft::network::NoPeers;
+use crate::raft::network::PeerNetwork;
 use crate::raft::supervisor::{Leadership, Supervisor};
 use crate::raft::types::{Raft, raft_node};
 
@@ -41,7 +41,7 @@ async fn a_replica_that_was_asked_to_stop_has_not_failed() {
     let (_rig, store, machine) = Builder.build().await.unwrap();
     let log = store.log().clone();
     let config = Arc::new(openraft::Config::default().validate().unwrap());
-    let raft = Raft::new(raft_node(NODE), config, NoPeers, store, machine).await.unwrap();
+    let raft = Raft::new(raft_node(NODE), config, PeerNetwork::alone().of_group(KEY), store, machine).await.unwrap();
     raft.shutdown().await.unwrap();
     // As when the core has gone before the supervisor is polled again.
     for _ in 0..50 {

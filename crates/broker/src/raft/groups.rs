@@ -1,0 +1,120 @@
+//! The replicas of this node by the key of their group: where the requests of other nodes go.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::{Bytes, BytesMut};
+use highwater_storage::LogKey;
+use highwater_types::NodeId;
+
+use super::types::{Raft, Snapshot};
+use super::wire::{self, Reply, Request, SnapshotPart};
+use crate::peer::{Frame, RaftRequests};
+
+/// The largest snapshot that is taken: the state of a group without its log.
+const SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// A table of replicas. Clones are the same table.
+#[derive(Clone, Default)]
+pub(crate) struct Groups(Arc<RwLock<BTreeMap<LogKey, Group>>>);
+
+/// A replica, and the snapshot that it is being sent.
+#[derive(Clone)]
+struct Group {
+    raft: Raft,
+    incoming: Arc<Mutex<Option<Incoming>>>,
+}
+
+/// The parts of a snapshot that came so far.
+struct Incoming {
+    from: NodeId,
+    total: u64,
+    bytes: BytesMut,
+}
+
+impl Groups {
+    /// From here on requests for `key` go to `raft`.
+    pub(crate) fn register(&self, key: LogKey, raft: Raft) {
+        let group = Group { raft, incoming: Arc::default() };
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, group);
+    }
+
+    /// Requests for `key` are refused from here on.
+    pub(crate) fn remove(&self, key: LogKey) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+
+    fn get(&self, key: LogKey) -> Option<Group> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+}
+
+impl RaftRequests for Groups {
+    fn handle(&self, from: NodeId, body: Frame) -> Pin<Box<dyn Future<Output = Result<Frame, String>> + Send>> {
+        let (key, request) = match wire::decode_request(body) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                tracing::warn!(node = %from, %error, "a request of another node is not understood");
+                return Box::pin(std::future::ready(Err(error.to_string())));
+            }
+        };
+        let Some(group) = self.get(key) else {
+            return Box::pin(std::future::ready(Err(format!("it has no replica of group {key}"))));
+        };
+        Box::pin(async move { group.answer(from, request).await.map(|reply| wire::encode_reply(&reply)) })
+    }
+}
+
+impl Group {
+    async fn answer(&self, from: NodeId, request: Request) -> Result<Reply, String> {
+        match request {
+            Request::Append(append) => {
+                self.raft.append_entries(append).await.map(Reply::Append).map_err(|error| error.to_string())
+            }
+            Request::Vote(vote) => self.raft.vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string()),
+            Request::PreVote(vote) => {
+                self.raft.pre_vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string())
+            }
+            Request::TransferLeader(transfer) => self
+                .raft
+                .handle_transfer_leader(transfer)
+                .await
+                .map(Reply::TransferLeader)
+                .map_err(|fatal| fatal.to_string()),
+            Request::Snapshot(part) => self.take_part(from, part).await,
+        }
+    }
+
+    async fn take_part(&self, from: NodeId, part: SnapshotPart) -> Result<Reply, String> {
+        let (vote, meta) = (part.vote, part.meta.clone());
+        let Some(whole) = self.gather(from, &part)? else { return Ok(Reply::SnapshotTaken) };
+        let installed = self.raft.install_full_snapshot(vote, Snapshot { meta, snapshot: whole }).await;
+        installed.map(Reply::Snapshot).map_err(|fatal| fatal.to_string())
+    }
+
+    /// Adds a part; the whole when this was the last.
+    fn gather(&self, from: NodeId, part: &SnapshotPart) -> Result<Option<Bytes>, String> {
+        let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        let SnapshotPart { at, total, .. } = *part;
+        if total > SNAPSHOT_BYTES_MAX {
+            return Err(format!("a snapshot of {total} bytes; at most {SNAPSHOT_BYTES_MAX} are taken"));
+        }
+        if at == 0 {
+            *incoming = Some(Incoming { from, total, bytes: BytesMut::new() });
+        }
+        let fits = |one: &Incoming| one.from == from && one.total == total && one.bytes.len() as u64 == at;
+        let Some(one) = incoming.as_mut().filter(|one| fits(one)) else {
+            return Err("a part of a snapshot that does not follow the one before; send it from the start".to_owned());
+        };
+        one.bytes.extend_from_slice(&part.bytes);
+        match one.bytes.len() as u64 {
+            came if came < total => Ok(None),
+            came if came == total => Ok(incoming.take().map(|one| one.bytes.freeze())),
+            _ => {
+                *incoming = None;
+                Err("a snapshot longer than it said".to_owned())
+            }
+        }
+    }
+}

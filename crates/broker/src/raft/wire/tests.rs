@@ -1,0 +1,1 @@
+//! Forms on the wire: golden bytes, round trips, garbage.
