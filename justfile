@@ -42,6 +42,10 @@ fuzz TARGET SECONDS="60":
 crash POINTS="1000000":
     HIGHWATER_CRASH_POINTS={{ POINTS }} cargo test --locked --release -p highwater-storage --lib log::tests::model -- --nocapture
 
+# real processes, a workload, faults by the seed, and the history checked: just chaos 3600 42
+chaos SECONDS="300" SEED="7":
+    HIGHWATER_CHAOS_SECONDS={{ SECONDS }} HIGHWATER_CHAOS_SEED={{ SEED }} cargo test --locked -p highwater-tests --test chaos -- --ignored --exact three_nodes_at_length --nocapture
+
 # a dev server on ./highwater-data
 dev:
     cargo run --locked --release -- dev

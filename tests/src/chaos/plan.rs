@@ -1,0 +1,125 @@
+//! How large a run is, and what it must have done to prove anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::dice::Dice;
+use super::fault::Class;
+use crate::history::Requirements;
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// Nodes.
+    pub nodes: u64,
+    /// Partitions of the topic, each on three nodes, or one where there is one.
+    pub partitions: u32,
+    /// Producers.
+    pub producers: u32,
+    /// Readers.
+    pub readers: u32,
+    /// The pause of a producer between two sends.
+    pub pause: Duration,
+    /// How often each class of fault is done at least.
+    pub faults: BTreeMap<Class, u64>,
+    /// Faults go on, by chance, until this time is over.
+    pub at_least: Duration,
+    /// The longest time between two faults.
+    pub calm_max: Duration,
+    /// The longest pause of a process.
+    pub pause_max_ms: u64,
+    /// The longest cut.
+    pub cut_max_ms: u64,
+    /// Settings of every node.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// One node, killed and frozen: the least that the harness is proven with.
+    #[must_use]
+    pub fn one_node(seed: u64) -> Self {
+        Self {
+            nodes: 1,
+            faults: BTreeMap::from([
+                (Class::KillLeader, 4),
+                (Class::PauseLeader, 1),
+                (Class::StopLeader, 1),
+                (Class::Reset, 1),
+            ]),
+            ..Self::three_nodes(seed, BTreeMap::new())
+        }
+    }
+
+    /// Three nodes and these faults.
+    #[must_use]
+    pub fn three_nodes(seed: u64, faults: BTreeMap<Class, u64>) -> Self {
+        Self {
+            seed,
+            nodes: 3,
+            partitions: 3,
+            producers: 3,
+            readers: 2,
+            pause: Duration::from_millis(4),
+            faults,
+            at_least: Duration::ZERO,
+            calm_max: Duration::from_millis(1_500),
+            pause_max_ms: 4_000,
+            cut_max_ms: 4_000,
+            settings: Vec::new(),
+        }
+    }
+
+    /// Three nodes, every class of fault, for so long. Slower clients: the history is kept in memory.
+    #[must_use]
+    pub fn long(seed: u64, at_least: Duration) -> Self {
+        let faults = Class::ALL.iter().map(|class| (*class, 1)).collect();
+        Self {
+            at_least,
+            calm_max: Duration::from_secs(8),
+            pause_max_ms: 60_000,
+            cut_max_ms: 20_000,
+            pause: Duration::from_millis(25),
+            ..Self::three_nodes(seed, faults)
+        }
+    }
+
+    /// On how many nodes a partition is.
+    #[must_use]
+    pub fn replicas(&self) -> u32 {
+        if self.nodes >= 3 { 3 } else { 1 }
+    }
+
+    /// The faults in the order of the seed. After them, while there is time: any of them.
+    #[must_use]
+    pub fn schedule(&self, dice: &mut Dice) -> Vec<Class> {
+        let mut list: Vec<Class> = Vec::new();
+        for (class, times) in &self.faults {
+            list.extend((0..*times).map(|_| *class));
+        }
+        dice.shuffle(&mut list);
+        list
+    }
+
+    /// What the history must hold for the run to prove anything.
+    #[must_use]
+    pub fn requirements(&self) -> Requirements {
+        let faults = self.faults.iter().filter(|(_, times)| **times > 0);
+        // A minority is hit by these, so the others must go on.
+        let goes_on = |class: Class| self.nodes >= 3 && !matches!(class, Class::KillAll | Class::Delay | Class::Reset);
+        let blows: u64 = self.faults.values().sum();
+        Requirements {
+            faults: faults.clone().map(|(class, times)| (class.name().to_owned(), *times)).collect(),
+            acknowledged_min: 200 + blows * 20,
+            acknowledged_during: faults
+                .filter(|(class, _)| goes_on(**class))
+                .map(|(class, times)| (class.name().to_owned(), times * 20))
+                .collect(),
+            end_lookups_min: 100,
+            final_reads_min: usize::try_from(self.nodes * u64::from(self.partitions)).unwrap_or(usize::MAX),
+            acknowledged_after_healing: 100,
+            replicas_min: usize::try_from(self.partitions * self.replicas()).unwrap_or(usize::MAX),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Faults on real processes, and the verdict over what clients saw. `HIGHWATER_CHAOS_SEED` repeats a schedule;
+//! `HIGHWATER_CHAOS_SECONDS` makes the long run as long.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use highwater_tests::binary::highwater_binary;
+use highwater_tests::chaos::{Outcome, Plan, run};
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+fn seed() -> u64 {
+    number("HIGHWATER_CHAOS_SEED").unwrap_or(7)
+}
+
+#[track_caller]
+fn assert_good(outcome: &Outcome) {
+    assert!(outcome.report.is_good(), "seed {}: {}", outcome.seed, outcome.report.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_that_is_killed_loses_nothing() {
+    assert_good(&run(&highwater_binary(), Plan::one_node(seed())).await);
+}
+
+/// `just chaos SECONDS SEED`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "as long as it is told to be: just chaos"]
+async fn three_nodes_at_length() {
+    let seconds = number("HIGHWATER_CHAOS_SECONDS").unwrap_or(300);
+    assert_good(&run(&highwater_binary(), Plan::long(seed(), Duration::from_secs(seconds))).await);
+}
