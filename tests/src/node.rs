@@ -77,11 +77,14 @@ impl Node {
     }
 
     fn spawn(binary: &str, verb: &str, data: &Path, arguments: &[&str]) -> Result<Self, Failed> {
+        // As `dev` has it: several nodes on one machine cannot all have the usual port between nodes.
+        let peers = if verb == "server" { ["--set", "cluster.listen=127.0.0.1:0"].as_slice() } else { &[] };
         let mut child = Command::new(binary)
             .arg(verb)
             .arg("--data")
             .arg(data)
             .args(["--listen", "127.0.0.1:0"])
+            .args(peers)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -3,20 +3,27 @@
 //! Owns: the order of starting and stopping, the identity of the node, and what ends the process.
 //!
 //! ```text
-//!   start:  data directory ─► identity ─► metadata group ─► partitions of the image ─► tasks ─► (fronts)
-//!   stop:   (fronts) ─► tasks ─► partitions: drain, close ─► controller ─► metadata group ─► flusher ─► lock
+//!   start:  data directory ─► peers ─► identity (formation) ─► metadata group ─► partitions ─► tasks ─► ready ─► (fronts)
+//!   stop:   (fronts) ─► tasks ─► partitions: drain, close ─► controller ─► metadata group ─► peers ─► flusher ─► lock
 //! ```
+//!
+//! A node that has its place needs nobody to open what it holds: it does so from the image on its disk, and is there for
+//! the others at once. It is **ready** when the cluster has heard where it is and its image is known to be current; only
+//! then are logs made and deleted, and clients served. So a whole cluster may be started in any order.
 //!
 //! Invariant: a node that cannot vouch for its data does not run. It does not start on what is damaged or missing
 //! (and names it), and it resolves [`Node::failed`] when its disk or one of its groups fails.
 
+mod address_book;
+mod desk;
 mod disk_watch;
 mod error;
-mod identity;
+mod formation;
 mod keeper;
 mod metadata;
 mod partitions;
 mod supervise;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -28,20 +35,24 @@ use std::time::Duration;
 use highwater_metadata::Policy;
 use highwater_storage::disk::{Disk, os::OsDisk};
 use highwater_storage::{DataDir, DataDirOptions, DataDirReport, Identity, Log, LogKey, LogOptions};
+use highwater_types::NodeUuid;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::controller::ControllerHandle;
 use crate::disk_gate::DiskGate;
-use crate::raft::Leadership;
+use crate::peer::{MemoryNetwork, Peers, Transport};
+use crate::raft::{Leadership, PeerNetwork, Replica};
 use crate::router::{OpenPartitions, Router};
 use crate::runtime;
 use crate::shutdown::Shutdown;
 
 pub use error::{GroupName, StartError};
+pub use formation::{ClusterOptions, FormationError};
 pub use supervise::NodeFailure;
 
-use metadata::Metadata;
+use desk::{Desk, DeskService, Running};
+use metadata::{Metadata, MetadataSpec};
 use partitions::Partitions;
 use supervise::Failures;
 
@@ -54,6 +65,10 @@ pub struct NodeOptions {
     pub data_dir: PathBuf,
     /// Where clients reach this node, as `HOST:PORT`.
     pub address: String,
+    /// How it is part of a cluster.
+    pub cluster: ClusterOptions,
+    /// The way to other nodes and from them.
+    pub network: NodeNetwork,
     /// What the operator configured about topics.
     pub policy: Policy,
     /// Records are refused while the disk has fewer free bytes. `None`: 5% of the filesystem, at least 1 GiB.
@@ -74,6 +89,8 @@ impl NodeOptions {
             disk: Arc::new(OsDisk::new()),
             data_dir: data_dir.into(),
             address: address.into(),
+            cluster: ClusterOptions::default(),
+            network: NodeNetwork::none(),
             policy: Policy::default(),
             free_bytes_min: None,
             shutdown_grace: Duration::from_secs(30),
@@ -83,23 +100,58 @@ impl NodeOptions {
     }
 }
 
+/// The way between nodes.
+#[derive(Clone)]
+pub struct NodeNetwork {
+    /// To others.
+    pub transport: Arc<dyn Transport>,
+    /// Called once, with who takes the links that others dial.
+    pub listen: Arc<dyn Fn(Peers) + Send + Sync>,
+}
+
+impl NodeNetwork {
+    /// To nobody, from nobody: for a cluster of one.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::memory(&MemoryNetwork::new(Clock::system()), "alone")
+    }
+
+    /// In memory, under this address.
+    #[must_use]
+    pub fn memory(network: &MemoryNetwork, address: &str) -> Self {
+        let (listener, own) = (network.clone(), address.to_owned());
+        let listen = move |peers| listener.listen(&own, Arc::new(peers));
+        Self { transport: Arc::new(network.transport(address)), listen: Arc::new(listen) }
+    }
+}
+
+impl std::fmt::Debug for NodeNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeNetwork").finish_non_exhaustive()
+    }
+}
+
 /// A running node. To be ended with [`Node::shutdown`]; without that its end is that of a killed process.
 #[derive(Debug)]
 pub struct Node {
     identity: Identity,
     data: Arc<DataDir>,
+    desk: Arc<Desk>,
+    peers: Peers,
     router: Router,
-    metadata: Metadata,
+    metadata: Arc<Metadata>,
     partitions: Arc<Partitions>,
     failures: Failures,
     /// The tasks that look after the partitions.
     tasks: Shutdown,
+    /// Whether the cluster has taken the node in.
+    is_ready: watch::Sender<bool>,
     grace: Duration,
 }
 
 impl Node {
-    /// Starts a node on its data directory, a new one or an old one. When it returns, every partition of this node is
-    /// open.
+    /// Starts a node on its data directory, a new one or an old one, and gives it its place in a cluster. When it
+    /// returns, what the node has on its disk is open; see [`Node::until_ready`].
     ///
     /// # Errors
     /// [`StartError`]; it names what is wrong. Nothing goes on running then.
@@ -107,31 +159,84 @@ impl Node {
         let (data, logs) = open_data(&options).await?;
         let failures = Failures::new();
         failures.watch_disk(data.flusher());
-        let identity = identity::establish(&data, &options.clock)?;
+        let new_uuid = NodeUuid::new(options.clock.unique_id());
+        let desk = Arc::new(Desk::new(Arc::clone(&data), options.cluster.clone(), options.address.clone(), new_uuid));
+        let peers = Peers::new(Arc::clone(&options.network.transport), desk.hello(), options.clock.clone());
+        peers.on_request(Arc::new(DeskService::new(&desk)));
+        (options.network.listen)(peers.clone());
+        let started = Self::start_with(options, data, &logs, &failures, Arc::clone(&desk), peers.clone()).await;
+        if started.is_err() {
+            peers.shutdown().await;
+        }
+        started
+    }
+
+    async fn start_with(
+        options: NodeOptions,
+        data: Arc<DataDir>,
+        logs: &[LogKey],
+        failures: &Failures,
+        desk: Arc<Desk>,
+        peers: Peers,
+    ) -> Result<Self, StartError> {
+        let identity = tokio::select! {
+            identity = formation::establish(&desk, &peers, &options.clock) => identity?,
+            failure = failures.first() => return Err(StartError::Failed(failure)),
+        };
+        peers.set_me(desk.hello());
+        peers.set_addresses(address_book::of_first_voters(desk.options()));
         let gate = DiskGate::new(options.free_bytes_min, data.space()?);
-        let metadata = Metadata::open(&data, identity.node, &logs, options.policy, &options.clock, &failures).await?;
+        let network = PeerNetwork::new(peers.clone());
+        let spec = MetadataSpec {
+            data: &data,
+            node: identity.node,
+            logs,
+            policy: options.policy,
+            clock: &options.clock,
+            peers: &peers,
+            network: network.clone(),
+        };
+        let metadata = Arc::new(Metadata::open(spec).await?);
+        let (replica, image, controller) =
+            (metadata.replica.clone(), metadata.image.clone(), metadata.controller.clone());
+        desk.open(Running { replica, image: image.clone(), controller });
         let table = watch::Sender::new(OpenPartitions::new());
-        let router = Router::new(identity.node, metadata.image.clone(), table.subscribe(), gate);
-        let tasks = Shutdown::new();
+        let router = Router::new(identity.node, image.clone(), table.subscribe(), gate);
         let partitions = Partitions::new(
             identity.node,
             Arc::clone(&data),
             options.clock.clone(),
-            metadata.image.clone(),
+            image,
             table,
             failures.clone(),
             options.maintenance_pause,
+            network,
         );
-        let partitions = Arc::new(partitions);
-        let grace = options.shutdown_grace;
-        let node = Self { identity, data, router, metadata, partitions, failures, tasks, grace };
-        if let Err(error) = node.enter(options.address, &logs).await {
+        let (partitions, failures) = (Arc::new(partitions), failures.clone());
+        let (tasks, is_ready, grace) = (Shutdown::new(), watch::Sender::new(false), options.shutdown_grace);
+        let node = Self { identity, data, desk, peers, router, metadata, partitions, failures, tasks, is_ready, grace };
+        if let Err(error) = node.enter(logs).await {
             node.stop().await;
             return Err(error);
         }
         node.start_tasks(options.clock, options.maintenance_pause);
         tracing::info!(node = %identity.node, cluster = %identity.cluster, "the node is up");
         Ok(node)
+    }
+
+    /// Waits until the cluster has taken the node in: it may serve clients from then on. A cluster of one does so in its
+    /// start.
+    ///
+    /// # Errors
+    /// The [`NodeFailure`] that happened instead.
+    pub async fn until_ready(&self) -> Result<(), NodeFailure> {
+        let mut is_ready = self.is_ready.subscribe();
+        tokio::select! {
+            biased;
+            failure = self.failures.first() => Err(failure),
+            // The sender is here, so this ends only well.
+            _ready = is_ready.wait_for(|is_ready| *is_ready) => Ok(()),
+        }
     }
 
     /// Who this node is.
@@ -144,6 +249,18 @@ impl Node {
     #[must_use]
     pub fn data_report(&self) -> &DataDirReport {
         self.data.report()
+    }
+
+    /// The other nodes.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// The replica of the metadata group on this node.
+    #[must_use]
+    pub fn metadata(&self) -> &Replica {
+        &self.metadata.replica
     }
 
     /// Finds partitions.
@@ -180,20 +297,59 @@ impl Node {
         self.failures.noted().map_or(Ok(()), Err)
     }
 
-    /// Joins the cluster and opens what the node holds of it.
-    async fn enter(&self, address: String, logs: &[LogKey]) -> Result<(), StartError> {
-        self.metadata.join(self.identity, address, logs).await?;
-        self.partitions.start(logs).await
+    /// Opens what the node holds. A cluster of one is made or found before; others are waited for by a task.
+    async fn enter(&self, logs: &[LogKey]) -> Result<(), StartError> {
+        if self.metadata.is_alone(&self.desk, self.identity).await? {
+            self.metadata.enter_alone(&self.desk, self.identity, logs, &self.failures).await?;
+            self.partitions.confirm();
+            self.is_ready.send_replace(true);
+        }
+        self.partitions.start().await
+    }
+
+    /// Takes the node's place among the others, then lasts until it is asked to stop.
+    fn join_others(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (metadata, desk, partitions) =
+            (Arc::clone(&self.metadata), Arc::clone(&self.desk), Arc::clone(&self.partitions));
+        let (failures, is_ready, stop) = (self.failures.clone(), self.is_ready.clone(), self.tasks.requested());
+        let identity = self.identity;
+        async move {
+            tokio::pin!(stop);
+            if !*is_ready.borrow() {
+                tokio::select! {
+                    () = &mut stop => return,
+                    entered = metadata.enter(&desk, identity) => match entered {
+                        Ok(()) => {
+                            partitions.confirm();
+                            is_ready.send_replace(true);
+                            tracing::info!(node = %identity.node, "the cluster knows this node, and its metadata is current");
+                        }
+                        Err(error) => failures.report(NodeFailure::Refused { reason: error.to_string() }),
+                    },
+                }
+            }
+            stop.await;
+        }
     }
 
     fn start_tasks(&self, clock: Clock, maintenance_pause: Duration) {
         let (tasks, failures) = (&self.tasks, &self.failures);
         let follow = Arc::clone(&self.partitions).follow(tasks.requested());
         failures.spawn_vital(tasks, "partitions", follow);
+        failures.spawn_vital(tasks, "place in the cluster", self.join_others());
+        let book = address_book::keep(
+            self.identity.node,
+            self.desk.options().clone(),
+            self.metadata.image.clone(),
+            self.peers.clone(),
+            failures.clone(),
+            tasks.requested(),
+        );
+        failures.spawn_vital(tasks, "address book", book);
         let gate = self.router.disk_gate().clone();
         let watch = disk_watch::run(Arc::clone(&self.data), gate, tasks.requested());
         failures.spawn_vital(tasks, "disk watch", watch);
-        let Metadata { replica, log, .. } = &self.metadata;
+        let Metadata { replica, log, .. } = &*self.metadata;
         let keep = keeper::keep_metadata(
             replica.clone(),
             log.clone(),
@@ -214,6 +370,9 @@ impl Node {
             tracing::warn!("stopping without waiting longer for the partitions; the next start recovers them");
         }
         self.metadata.close(self.grace).await;
+        if tokio::time::timeout(self.grace, self.peers.shutdown()).await.is_err() {
+            tracing::warn!("stopping without waiting longer for the connections to other nodes");
+        }
         let flusher = Arc::clone(self.data.flusher());
         if let Err(error) = runtime::blocking(move || flusher.stop()).await {
             tracing::error!(%error, "the flusher did not stop well");

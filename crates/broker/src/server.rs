@@ -3,8 +3,8 @@
 //! Owns: the order in which a process starts and stops, and the budgets that all clients share.
 //!
 //! ```text
-//!   start:  bind (clients wait) ─► node ─► serve ─► health "serving"
-//!   stop:   health "not serving" ─► accept no more, end streams ─► calls under way finish ─► node
+//!   start:  bind (clients wait) ─► node ─► ready: the cluster has taken it in ─► serve ─► health "serving"
+//!   stop:   health "not serving" ─► leaderships go to others ─► accept no more, end streams ─► calls under way finish ─► node
 //! ```
 //!
 //! Invariant: nobody is told "ready", and no call is answered, before the node has recovered and leads what it holds.
@@ -13,15 +13,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use highwater_metadata::Policy;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::admission::ByteBudget;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{ClusterConfig, Config};
 use crate::front::grpc::{
     BindError, Context, Health, Listener, ListenerLimits, MessageLimits, ReflectionError, Serving, routes,
 };
-use crate::node::{Node, NodeFailure, NodeOptions};
+use crate::node::{ClusterOptions, Node, NodeFailure, NodeOptions};
 use crate::shutdown::Shutdown;
 
 /// The largest message that brings no records: a request to read, to create a topic with all its settings.
@@ -48,12 +49,25 @@ pub enum StartError {
     /// The address is in use, or not this machine's.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The address between nodes is in use, or not this machine's.
+    #[error(transparent)]
+    BindPeers(#[from] BindPeersError),
     /// The node did not start.
     #[error(transparent)]
     Node(#[from] crate::node::StartError),
     /// The descriptors of the API are damaged.
     #[error(transparent)]
     Reflection(#[from] ReflectionError),
+}
+
+/// The address between nodes cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on cluster.listen = {address}: {source}")]
+pub struct BindPeersError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: std::io::Error,
 }
 
 /// Why a server ended, other than by being asked to.
@@ -86,9 +100,15 @@ impl Server {
     ) -> Result<Self, StartError> {
         let listener = Listener::bind(config.grpc.listen, listener_limits(&config)).await?;
         let address = listener.address();
-        let options = adjust(node_options(&config, address));
+        let peers = bind_peers(config.cluster.listen).await?;
+        let options = adjust(node_options(&config, address, peers.1));
         let clock = options.clock.clone();
         let node = Node::start(options).await?;
+        if let Err(failure) = node.until_ready().await {
+            // It says itself what else is wrong.
+            let _stopped = node.shutdown().await;
+            return Err(crate::node::StartError::Failed(failure).into());
+        }
         let front = Shutdown::new();
         let context = context(&config, &node, clock, front.clone());
         let produce_budget = context.data_messages.budget.clone();
@@ -174,9 +194,20 @@ fn listener_limits(config: &Config) -> ListenerLimits {
     }
 }
 
-fn node_options(config: &Config, address: SocketAddr) -> NodeOptions {
+/// Takes the address between nodes; nodes that connect now wait.
+async fn bind_peers(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindPeersError> {
+    let failed = |source| BindPeersError { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn node_options(config: &Config, address: SocketAddr, peer_address: SocketAddr) -> NodeOptions {
     let advertised = config.node.advertised.clone().unwrap_or_else(|| address.to_string());
+    let peer_address = config.cluster.advertised.clone().unwrap_or_else(|| peer_address.to_string());
+    let ClusterConfig { first_voters, join, rack, .. } = config.cluster.clone();
     NodeOptions {
+        cluster: ClusterOptions { peer_address, first_voters, join, rack },
         policy: Policy {
             partitions_default: config.topic.default_partitions,
             replicas_default: config.topic.default_replicas,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::Args;
+use highwater_broker::config::Sources;
 
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
@@ -28,7 +29,9 @@ pub(crate) struct DevArgs {
 
 /// Runs a node until it is asked to stop.
 pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
-    let config = args.node.load(None)?;
+    // Nobody joins a node that is tried out, and the port that a cluster has may be another one's.
+    let sources = Sources::of_process(None).with_preset("dev", "cluster.listen", "127.0.0.1:0");
+    let config = args.node.load_from(sources)?;
     let is_asked = config.settings().any(|setting| setting.key == "logging.filter" && setting.source != "default");
     let filter = if is_asked { &config.logging.filter } else { QUIET };
     start_logging(filter, config.logging.format)?;

@@ -33,7 +33,11 @@ pub(crate) struct NodeArgs {
 impl NodeArgs {
     /// The settings that come of the defaults, `file`, the environment and these flags.
     pub(crate) fn load(&self, file: Option<PathBuf>) -> Result<Config, CliError> {
-        let mut sources = Sources::of_process(file);
+        self.load_from(Sources::of_process(file))
+    }
+
+    /// The settings that come of `sources` and these flags.
+    pub(crate) fn load_from(&self, mut sources: Sources) -> Result<Config, CliError> {
         if let Some(data) = &self.data {
             sources = sources.with_flag("--data", "data.dir", data.to_string_lossy());
         }

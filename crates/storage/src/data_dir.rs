@@ -4,6 +4,7 @@
 //!   DATA/LOCK        held by the process that uses it
 //!   DATA/format      sealed: the version of this layout; written last when the directory is made
 //!   DATA/identity    sealed: whose it is
+//!   DATA/joining     sealed: the UUID it has asked to join a cluster with
 //!   DATA/votes       what each log's replica has promised
 //!   DATA/reserve     space for what must be written when the disk is full
 //!   DATA/logs/KEY/   one folder a log
@@ -23,6 +24,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use highwater_types::NodeUuid;
 use thiserror::Error;
 
 use crate::background::Background;
@@ -44,6 +46,7 @@ mod tests;
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "format";
 const IDENTITY: &str = "identity";
+const JOINING: &str = "joining";
 const VOTES: &str = "votes";
 const LOGS: &str = "logs";
 const RESERVE: &str = "reserve";
@@ -138,7 +141,7 @@ impl DataDir {
         }
         let held = take_lock(&*disk, path)?;
         let is_new = check_parts(&*disk, path)?;
-        for file in [FORMAT, IDENTITY] {
+        for file in [FORMAT, IDENTITY, JOINING] {
             sealed_file::remove_temporary(&*disk, &path.join(file))?;
         }
         let poison = Arc::new(Poison::new());
@@ -217,6 +220,22 @@ impl DataDir {
                 Ok(())
             }
         }
+    }
+
+    /// The UUID that it asks to join a cluster with, durable from the first call on: `new` then, and what was written
+    /// before ever after. So a cluster that gave it a place gives it the same one again.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn joining_uuid(&self, new: NodeUuid) -> Result<NodeUuid, FileError> {
+        let file = self.path.join(JOINING);
+        // The lock of what this comes before: two callers agree on one UUID.
+        let _identity = lock(&self.identity);
+        if let Some(joining) = Identity::read(&*self.disk, &file)? {
+            return Ok(joining.uuid);
+        }
+        Identity::joining(new).write(&*self.disk, &file)?;
+        Ok(new)
     }
 
     /// What makes everything in it durable.
@@ -416,6 +435,7 @@ fn log_key(entry: &DirEntry) -> Option<LogKey> {
 }
 
 fn foreign_names(entries: &[DirEntry], path: &Path) -> Vec<PathBuf> {
-    let is_ours = |entry: &DirEntry| [LOCK, FORMAT, IDENTITY, VOTES, LOGS, RESERVE].contains(&entry.name.as_str());
+    let is_ours =
+        |entry: &DirEntry| [LOCK, FORMAT, IDENTITY, JOINING, VOTES, LOGS, RESERVE].contains(&entry.name.as_str());
     entries.iter().filter(|entry| !is_ours(entry)).map(|entry| path.join(&entry.name)).collect()
 }

@@ -3,6 +3,9 @@
 //! Owns: the payload of the sealed file `identity`. Never: changes it. A node id that was wiped is not used again, so a
 //! directory that comes back as somebody else is a mistake worth stopping for.
 //!
+//! A directory that is to join a cluster has its UUID before it has the rest: the file `joining` is an identity with an
+//! empty cluster and node 0. It counts for nothing once `identity` is there.
+//!
 //! | bytes | field |
 //! |---|---|
 //! | 16 | cluster |
@@ -56,6 +59,11 @@ pub enum SetIdentityError {
 }
 
 impl Identity {
+    /// Of a directory that has no place in a cluster yet.
+    pub(crate) const fn joining(uuid: NodeUuid) -> Self {
+        Self { cluster: ClusterId::from_bytes([0; 16]), node: NodeId::new(0), uuid }
+    }
+
     pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Self>, FileError> {
         let Some(sealed) = sealed_file::read(disk, path, FileKind::Identity)? else { return Ok(None) };
         let found = sealed.payload.len();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use highwater_storage::{FileError, OpenError, OpenLogError, SetIdentityError};
 use highwater_types::{ClusterId, TopicName, TopicPartition};
 
+use super::formation::FormationError;
 use super::supervise::NodeFailure;
 use crate::controller::ControllerError;
 use crate::raft::ReplicaError;
@@ -21,6 +22,9 @@ pub enum StartError {
     /// The identity of the node cannot be written down.
     #[error(transparent)]
     Identity(#[from] SetIdentityError),
+    /// The node got no place in a cluster.
+    #[error(transparent)]
+    Formation(#[from] FormationError),
     /// The node failed before it was up.
     #[error("the node failed while it started: {0}")]
     Failed(NodeFailure),

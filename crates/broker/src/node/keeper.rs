@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use highwater_metadata::MetadataImage;
 use highwater_storage::{Log, RetentionPolicy};
-use highwater_types::{Offset, TopicId};
+use highwater_types::{NodeId, Offset, TopicId};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -25,41 +25,74 @@ use crate::raft::{Replica, ReplicaError};
 /// The metadata's log is cut when it is larger than this, in bytes; the image stands for what is gone.
 const METADATA_BYTES_MAX: u64 = 32 << 20;
 
-/// Keeps a partition until `closing`, then finishes what it took in and closes it.
-pub(super) async fn keep_partition(
-    partition: Partition,
-    topic: TopicId,
-    name: GroupName,
-    images: watch::Receiver<Arc<MetadataImage>>,
-    failures: Failures,
-    pause: Duration,
-    closing: impl Future<Output = ()>,
-) {
-    tokio::pin!(closing);
-    let mut ticks = ticks(pause);
-    loop {
-        let look_after = async {
-            ticks.tick().await;
-            let image = Arc::clone(&images.borrow());
-            let policy = image.topic_by_id(topic).map(|topic| RetentionPolicy {
-                age_ms_max: topic.settings.retention_ms(),
-                bytes_max: topic.settings.retention_bytes(),
-            });
-            partition.maintain().await?;
-            partition.retain(policy.unwrap_or_default()).await
-        };
-        tokio::select! {
-            biased;
-            () = &mut closing => break,
-            failure = partition.failed() => {
-                failures.report(NodeFailure::GroupStopped { group: name.clone(), reason: failure.reason });
-                closing.as_mut().await;
-                break;
-            },
-            kept = look_after => note(&name, kept),
+/// Keeps one partition.
+pub(super) struct PartitionKeeper {
+    pub(super) partition: Partition,
+    pub(super) topic: TopicId,
+    pub(super) name: GroupName,
+    pub(super) images: watch::Receiver<Arc<MetadataImage>>,
+    pub(super) failures: Failures,
+    /// Between two looks at what is old.
+    pub(super) pause: Duration,
+    /// What to do if nobody begins the group.
+    pub(super) stand_in: Option<StandIn>,
+}
+
+/// A group that this replica begins when nobody else does.
+#[derive(Clone, Debug)]
+pub(super) struct StandIn {
+    /// Its first members.
+    pub(super) voters: Vec<NodeId>,
+    /// How long the others are waited for.
+    pub(super) after: Duration,
+}
+
+impl PartitionKeeper {
+    /// Keeps the partition until `closing`, then finishes what it took in and closes it.
+    pub(super) async fn run(self, closing: impl Future<Output = ()>) {
+        let Self { partition, topic, name, images, failures, pause, stand_in } = self;
+        tokio::pin!(closing);
+        {
+            let mut ticks = ticks(pause);
+            let begin = begin_late(&partition, stand_in);
+            tokio::pin!(begin);
+            let mut has_begun = false;
+            loop {
+                let look_after = async {
+                    ticks.tick().await;
+                    let image = Arc::clone(&images.borrow());
+                    let policy = image.topic_by_id(topic).map(|topic| RetentionPolicy {
+                        age_ms_max: topic.settings.retention_ms(),
+                        bytes_max: topic.settings.retention_bytes(),
+                    });
+                    partition.maintain().await?;
+                    partition.retain(policy.unwrap_or_default()).await
+                };
+                tokio::select! {
+                    biased;
+                    () = &mut closing => break,
+                    failure = partition.failed() => {
+                        failures.report(NodeFailure::GroupStopped { group: name.clone(), reason: failure.reason });
+                        closing.as_mut().await;
+                        break;
+                    },
+                    begun = &mut begin, if !has_begun => {
+                        has_begun = true;
+                        note(&name, begun);
+                    },
+                    kept = look_after => note(&name, kept),
+                }
+            }
         }
+        partition.shutdown().await;
     }
-    partition.shutdown().await;
+}
+
+/// Begins the group when nobody else has for a while.
+async fn begin_late(partition: &Partition, stand_in: Option<StandIn>) -> Result<(), ReplicaError> {
+    let Some(StandIn { voters, after }) = stand_in else { return Ok(()) };
+    tokio::time::sleep(after).await;
+    partition.begin(&voters).await
 }
 
 /// Keeps the metadata group until `closing`. Who opened it closes it, after its controller.

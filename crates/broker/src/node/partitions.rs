@@ -2,10 +2,14 @@
 //!
 //! Owns: the table of open partitions that the router reads, and the keeper of each partition. One task changes them.
 //!
+//! A node starts on the image that it has, which may be older than its logs: the newest changes may not have reached
+//! its disk. So until the controller has confirmed that the image is current ([`Partitions::confirm`]), what is there is
+//! opened, and nothing is made or deleted.
+//!
 //! Invariants:
 //! - A partition is in the table only while it runs: it enters after it was opened, and leaves before it is closed.
-//! - A log is deleted only when the committed image holds its topic no more; a topic that takes the name later has
-//!   another id, so another log.
+//! - A log is deleted only when a current image wants it on this node no more: its topic is gone, or it has moved away.
+//!   A topic that takes the name later has another id, so another log.
 //! - A log that this node has voted with is never made anew: if its folder is gone, that is a loss, not a new log.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,15 +18,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use highwater_metadata::{Assignment, MetadataImage, Topic};
+use highwater_metadata::MetadataImage;
 use highwater_storage::{DataDir, LogKey, LogOptions};
-use highwater_types::{NodeId, TopicId, TopicPartition};
+use highwater_types::{NodeId, TopicPartition};
 use tokio::sync::watch;
 
-use super::error::{GroupName, StartError};
-use super::keeper::keep_partition;
-use super::open_log;
+use super::error::StartError;
+use super::keeper::{PartitionKeeper, StandIn};
 use super::supervise::Failures;
+use super::wanted::{Beginning, Wanted, log_key, wanted};
+use super::{on_disk, open_log};
 use crate::clock::Clock;
 use crate::controller::METADATA_LOG;
 use crate::partition::{ColdReads, Partition, PartitionSpec, ProducerLimits};
@@ -40,6 +45,9 @@ const COLD_READS_AT_ONCE: usize = 32;
 /// How long until what failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How long a group without members may be without a leader before another than its first replica begins it.
+const STAND_IN_AFTER: Duration = Duration::from_millis(1_500);
+
 /// How long a new leader is waited for before a partition is shown to clients. They wait for it themselves after that.
 const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -48,16 +56,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a long start says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
-
-/// A closed segment holds nothing younger than it, so the age of segments follows a short retention, down to this.
-const SEGMENT_AGE_MS_MIN: u64 = 1_000;
-
-/// A partition that should run on this node.
-struct Wanted {
-    id: TopicPartition,
-    topic: Arc<Topic>,
-    assignment: Assignment,
-}
 
 /// A partition that runs on this node.
 #[derive(Debug)]
@@ -80,9 +78,13 @@ pub(super) struct Partitions {
     failures: Failures,
     maintenance_pause: Duration,
     cold_reads: ColdReads,
+    peers: PeerNetwork,
+    /// Whether the image is known to hold everything that this node was ever told.
+    is_current: watch::Sender<bool>,
 }
 
 impl Partitions {
+    #[expect(clippy::too_many_arguments, reason = "put together once, by the node")]
     pub(super) fn new(
         node: NodeId,
         data: Arc<DataDir>,
@@ -91,39 +93,32 @@ impl Partitions {
         table: watch::Sender<OpenPartitions>,
         failures: Failures,
         maintenance_pause: Duration,
+        peers: PeerNetwork,
     ) -> Self {
         let cold_reads = ColdReads::new(COLD_READS_AT_ONCE);
         let running = Mutex::default();
-        Self { node, data, clock, images, table, running, failures, maintenance_pause, cold_reads }
+        let is_current = watch::Sender::new(false);
+        Self { node, data, clock, images, table, running, failures, maintenance_pause, cold_reads, peers, is_current }
     }
 
-    /// Brings the node to the image at its start. `logs` are those that were there before. What is damaged or missing
-    /// stops the start.
-    pub(super) async fn start(&self, logs: &[LogKey]) -> Result<(), StartError> {
+    /// The image is current from now on.
+    pub(super) fn confirm(&self) {
+        self.is_current.send_replace(true);
+    }
+
+    /// Brings the node to the image at its start. What is damaged or missing stops the start.
+    pub(super) async fn start(&self) -> Result<(), StartError> {
         let image = Arc::clone(&self.images.borrow());
-        let logs: BTreeSet<LogKey> = logs.iter().copied().filter(|key| *key != METADATA_LOG).collect();
-        for key in &logs {
-            // Deleted in the metadata, but the node stopped before it came to the log.
-            if image.topic_by_id(TopicId::from_bytes(key.group())).is_none() {
-                self.delete_log(*key).await;
-            }
-        }
-        let wanted = self.wanted(&image);
-        for partition in wanted.values() {
-            let key = log_key(partition.id);
-            if !logs.contains(&key) && self.data.votes().get(key).is_some() {
-                return Err(StartError::LogMissing { of: partition.name(), folder: self.data.log_path(key) });
-            }
-        }
-        self.open_all(wanted).await.map_or(Ok(()), Err)
+        self.reconcile(&image).await.map_or(Ok(()), Err)
     }
 
     /// Follows the image until `stop`.
     pub(super) async fn follow(self: Arc<Self>, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
-        let mut images = self.images.clone();
+        let (mut images, mut is_current) = (self.images.clone(), self.is_current.subscribe());
         loop {
             let image = Arc::clone(&images.borrow_and_update());
+            is_current.mark_unchanged();
             let failed = self.reconcile(&image).await;
             if let Some(error) = &failed {
                 tracing::error!(error = error as &dyn Error, "a partition was not opened; trying again soon");
@@ -131,6 +126,7 @@ impl Partitions {
             tokio::select! {
                 () = &mut stop => return,
                 changed = images.changed() => if changed.is_err() { return },
+                _confirmed = is_current.changed() => {},
                 () = tokio::time::sleep(RETRY), if failed.is_some() => {},
             }
         }
@@ -142,10 +138,16 @@ impl Partitions {
         stream::iter(all).for_each_concurrent(AT_ONCE, |id| self.close(id)).await;
     }
 
-    /// Deletes what the image does not hold any more, and opens what it holds now, anew what was opened with other
+    /// Deletes what the image does not want here any more, and opens what it wants now, anew what was opened with other
     /// settings. Returns the first failure to open, after all were tried.
     async fn reconcile(&self, image: &MetadataImage) -> Option<StartError> {
-        let mut to_open = self.wanted(image);
+        let is_current = *self.is_current.borrow();
+        let logs = match self.logs().await {
+            Ok(logs) => logs,
+            Err(error) => return Some(error),
+        };
+        let mut to_open = wanted(image, self.node);
+        let kept: BTreeSet<LogKey> = to_open.keys().map(|id| log_key(*id)).collect();
         let (mut gone, mut changed) = (Vec::new(), Vec::new());
         for (id, running) in &*self.running() {
             match to_open.get(id) {
@@ -154,27 +156,31 @@ impl Partitions {
                 Some(_) => drop(to_open.remove(id)),
             }
         }
-        stream::iter(changed).for_each_concurrent(AT_ONCE, |id| self.close(id)).await;
-        let delete = async |id| {
-            self.close(id).await;
-            self.delete_log(log_key(id)).await;
-        };
-        stream::iter(gone).for_each_concurrent(AT_ONCE, delete).await;
+        if is_current {
+            stream::iter(gone).for_each_concurrent(AT_ONCE, |id| self.close(id)).await;
+            let doomed = logs.difference(&kept).copied();
+            stream::iter(doomed).for_each_concurrent(AT_ONCE, |key| self.delete_log(key)).await;
+        } else {
+            to_open.retain(|id, _| logs.contains(&log_key(*id)));
+        }
+        let changed_here = changed.into_iter().filter(|id| to_open.contains_key(id));
+        stream::iter(changed_here).for_each_concurrent(AT_ONCE, |id| self.close(id)).await;
+        let lost = to_open.values().find(|wanted| !logs.contains(&wanted.key()) && self.has_voted(wanted.key()));
+        if let Some(lost) = lost {
+            return Some(StartError::LogMissing { of: lost.name(), folder: self.data.log_path(lost.key()) });
+        }
         self.open_all(to_open).await
     }
 
-    fn wanted(&self, image: &MetadataImage) -> BTreeMap<TopicPartition, Wanted> {
-        let mut wanted = BTreeMap::new();
-        for topic in image.topics() {
-            for (partition, assignment) in topic.numbered_partitions() {
-                if assignment.replicas.contains(&self.node) {
-                    let id = TopicPartition { topic: topic.id, partition };
-                    let (topic, assignment) = (Arc::clone(topic), assignment.clone());
-                    wanted.insert(id, Wanted { id, topic, assignment });
-                }
-            }
-        }
-        wanted
+    /// The logs of partitions in the data directory.
+    async fn logs(&self) -> Result<BTreeSet<LogKey>, StartError> {
+        let data = Arc::clone(&self.data);
+        let logs = on_disk(move || Ok(data.logs()?)).await?;
+        Ok(logs.into_iter().filter(|key| *key != METADATA_LOG).collect())
+    }
+
+    fn has_voted(&self, key: LogKey) -> bool {
+        self.data.votes().get(key).is_some()
     }
 
     /// Opens partitions, several at a time; returns the first failure, after all were tried.
@@ -198,27 +204,42 @@ impl Partitions {
     async fn open(&self, wanted: Wanted) -> Result<(), StartError> {
         let began = self.clock.instant();
         let (id, name, options) = (wanted.id, wanted.name(), wanted.log_options());
-        let log = open_log(&self.data, log_key(id), options.clone(), name.clone()).await?;
+        let log = open_log(&self.data, wanted.key(), options.clone(), name.clone()).await?;
+        let is_alone = wanted.is_alone();
+        let (first_voters, stand_in) = match wanted.beginning {
+            Beginning::Begins(voters) => (voters, None),
+            Beginning::StandsIn(voters) => (Vec::new(), Some(StandIn { voters, after: STAND_IN_AFTER })),
+            Beginning::Waits => (Vec::new(), None),
+        };
         let opened = Partition::open(PartitionSpec {
             name: name.to_string(),
             key: log_key(id),
             log,
             votes: Arc::clone(self.data.votes()),
             node: self.node,
-            first_voters: wanted.assignment.replicas,
-            network: PeerNetwork::alone(),
+            first_voters,
             clock: self.clock.clone(),
             producers: ProducerLimits::default(),
             cold_reads: self.cold_reads.clone(),
+            network: self.peers.clone(),
         });
         let partition = opened.await.map_err(|cause| StartError::Group { of: name.clone(), cause: Box::new(cause) })?;
-        // Who does not serve by then is shown as it is: clients are told to try again.
-        let _served = tokio::time::timeout(LEADER_PATIENCE, partition.wait_until_serving()).await;
+        if is_alone {
+            // Who does not serve by then is shown as it is: clients are told to try again.
+            let _served = tokio::time::timeout(LEADER_PATIENCE, partition.wait_until_serving()).await;
+        }
         let handle = partition.handle();
         let keeper = Shutdown::new();
-        let (images, failures, pause) = (self.images.clone(), self.failures.clone(), self.maintenance_pause);
-        let keep = keep_partition(partition, id.topic, name.clone(), images, failures, pause, keeper.requested());
-        self.failures.spawn_vital(&keeper, "partition keeper", keep);
+        let keep = PartitionKeeper {
+            partition,
+            topic: id.topic,
+            name: name.clone(),
+            images: self.images.clone(),
+            failures: self.failures.clone(),
+            pause: self.maintenance_pause,
+            stand_in,
+        };
+        self.failures.spawn_vital(&keeper, "partition keeper", keep.run(keeper.requested()));
         self.running().insert(id, Running { keeper, options });
         self.table.send_modify(|table| drop(table.insert(id, handle)));
         let took_ms = self.clock.instant().duration_since(began).as_millis();
@@ -239,7 +260,7 @@ impl Partitions {
     async fn delete_log(&self, key: LogKey) {
         let data = Arc::clone(&self.data);
         match blocking(move || data.delete_log(key)).await {
-            Ok(Ok(())) => tracing::info!(log = %key, "deleted the log of a deleted partition"),
+            Ok(Ok(())) => tracing::info!(log = %key, "deleted the log of a partition that is here no more"),
             // What is left is found by the next start.
             Ok(Err(error)) => tracing::error!(log = %key, %error, "a log was not deleted; the next start tries again"),
             Err(error) => tracing::error!(log = %key, %error, "a log was not deleted; the next start tries again"),
@@ -250,25 +271,4 @@ impl Partitions {
         // Changed in single steps only, so a panic elsewhere leaves it whole.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Wanted {
-    fn name(&self) -> GroupName {
-        GroupName::Partition { topic: self.topic.name.clone(), id: self.id }
-    }
-
-    fn log_options(&self) -> LogOptions {
-        let settings = &self.topic.settings;
-        let retention_ms = settings.retention_ms().unwrap_or(u64::MAX);
-        LogOptions {
-            segment_bytes_max: settings.segment_bytes(),
-            segment_age_ms_max: settings.segment_ms().min(retention_ms).max(SEGMENT_AGE_MS_MIN),
-            ..LogOptions::default()
-        }
-    }
-}
-
-/// The log of a partition.
-fn log_key(id: TopicPartition) -> LogKey {
-    LogKey::new(id.topic.to_bytes(), id.partition.get())
 }

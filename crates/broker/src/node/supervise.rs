@@ -5,6 +5,7 @@
 //! Why: a task or a Raft core that panicked is silent, and a node that goes on without it looks healthy and is not.
 
 use highwater_storage::{Flusher, Poisoned};
+use highwater_types::NodeId;
 use tokio::sync::watch;
 
 use super::error::GroupName;
@@ -23,6 +24,18 @@ pub enum NodeFailure {
         group: GroupName,
         /// What it says.
         reason: String,
+    },
+    /// The cluster did not take the node in.
+    #[error("this node cannot take its place in the cluster: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The node was removed from the cluster while it ran.
+    #[error("node {node} was removed from the cluster; it joins again with an empty data directory, under a new id")]
+    Removed {
+        /// The node.
+        node: NodeId,
     },
     /// A task of the node ended that runs as long as the node; it panicked, which is a bug.
     #[error("the task '{task}' ended although the node is running; this is a bug")]

@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use highwater_metadata::{AlterTopic, CommandError, CreateTopic, Setting, Topic};
 use highwater_types::batch::{BatchBuilder, Compression, ValidBatch};
-use highwater_types::{ErrorCode, Offset, PartitionId, TopicName};
+use highwater_types::{ClusterId, ErrorCode, NodeId, Offset, PartitionId, TopicName};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -252,7 +252,10 @@ fn a_first_start_that_was_cut_short_is_done_again() {
     let identity = runtime().block_on(async {
         let (data, logs) = open_data(&options(&dir)).await.unwrap();
         assert!(logs.is_empty());
-        identity::establish(&data, &Clock::system()).unwrap()
+        let (cluster, uuid) = (ClusterId::from_bytes([7; 16]), NodeUuid::from_bytes([8; 16]));
+        let identity = Identity { cluster, node: NodeId::new(1), uuid };
+        data.set_identity(identity).unwrap();
+        identity
     });
     live(&dir, async |node| {
         assert_eq!(node.identity(), identity);

@@ -153,6 +153,21 @@ impl Partition {
         self.replica.wait_until_serving().await
     }
 
+    /// Gives the group its first members, unless it has some: what `first_voters` does, later.
+    ///
+    /// # Errors
+    /// When the replica has stopped.
+    pub async fn begin(&self, first_voters: &[NodeId]) -> Result<(), ReplicaError> {
+        if self.replica.is_initialized().await? {
+            return Ok(());
+        }
+        match self.replica.initialize(first_voters).await {
+            // A leader came in between; that is as good.
+            Err(_) if self.replica.is_initialized().await? => Ok(()),
+            begun => begun,
+        }
+    }
+
     /// Resolves when the replica or the writer stops by itself; the node cannot go on then.
     pub async fn failed(&self) -> ReplicaFailure {
         tokio::select! {

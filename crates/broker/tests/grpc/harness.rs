@@ -25,7 +25,12 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) fn config(data: &TempDir, settings: &[(&str, &str)]) -> Config {
-    let own = [("data.free_bytes_min", "16MiB"), ("grpc.listen", "127.0.0.1:0"), ("node.shutdown_grace", "5s")];
+    let own = [
+        ("data.free_bytes_min", "16MiB"),
+        ("grpc.listen", "127.0.0.1:0"),
+        ("cluster.listen", "127.0.0.1:0"),
+        ("node.shutdown_grace", "5s"),
+    ];
     let sources = Sources::default().with_flag("test", "data.dir", data.path().to_str().unwrap());
     let sources =
         own.iter().chain(settings).fold(sources, |sources, (key, value)| sources.with_flag("test", key, *value));

@@ -131,6 +131,20 @@ fn two_processes_cannot_use_one_directory_and_a_killed_one_lets_go() {
 }
 
 #[test]
+fn a_directory_joins_with_one_uuid_whenever_the_power_goes() {
+    let uuid = |byte| NodeUuid::from_bytes([byte; 16]);
+    let disk = SimDisk::new(3);
+    let data_dir = open(&disk).unwrap();
+    assert_eq!(data_dir.joining_uuid(uuid(1)).unwrap(), uuid(1));
+    assert_eq!(data_dir.joining_uuid(uuid(2)).unwrap(), uuid(1));
+    drop(data_dir);
+    let data_dir = open(&disk.reboot()).unwrap();
+    assert_eq!(data_dir.joining_uuid(uuid(3)).unwrap(), uuid(1));
+    assert_eq!(data_dir.identity(), None);
+    assert_eq!(data_dir.report().foreign, Vec::<PathBuf>::new());
+}
+
+#[test]
 fn an_identity_is_set_once() {
     let disk = SimDisk::new(1);
     let data_dir = open(&disk).unwrap();

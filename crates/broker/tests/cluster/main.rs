@@ -1,0 +1,9 @@
+//! Several nodes in one process, each on its own runtime, its own data directory and its own sockets: formation, failover,
+//! restarts, and what is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::disallowed_methods, missing_docs, dead_code)]
+
+mod failover;
+mod formation;
+mod harness;
+mod records;
