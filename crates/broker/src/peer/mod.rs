@@ -21,6 +21,7 @@
 mod dialer;
 mod error;
 mod frame;
+pub mod grpc;
 mod hello;
 mod link;
 mod memory;
