@@ -26,6 +26,11 @@ async fn one_node_that_is_killed_loses_nothing() {
     assert_good(&run(&highwater_binary(), Plan::one_node(seed())).await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_lose_nothing() {
+    assert_good(&run(&highwater_binary(), Plan::short(seed())).await);
+}
+
 /// `just chaos SECONDS SEED`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "as long as it is told to be: just chaos"]

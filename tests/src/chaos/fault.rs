@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
+use super::members;
 use super::run::Scene;
 use crate::cluster::{Block, End, damage};
 
@@ -76,7 +77,7 @@ pub(super) async fn strike(class: Class, scene: &mut Scene, dice: &mut Dice) {
             scene.end(class);
         }
         Class::FlipBit => flip_bit(class, scene, other, dice).await,
-        Class::Membership => scene.change_members(dice).await,
+        Class::Membership => members::change(scene, dice).await,
         _ => cut(class, scene, leader, other, dice).await,
     }
 }

@@ -12,6 +12,8 @@
 pub mod dice;
 pub mod fault;
 pub mod files;
+pub mod finish;
+mod members;
 pub mod plan;
 pub mod run;
 pub mod silence;

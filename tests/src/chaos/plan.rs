@@ -14,6 +14,8 @@ pub struct Plan {
     pub seed: u64,
     /// Nodes.
     pub nodes: u64,
+    /// Nodes that join it afterwards, so that there is somewhere to move to.
+    pub spares: u64,
     /// Partitions of the topic, each on three nodes, or one where there is one.
     pub partitions: u32,
     /// Producers.
@@ -58,6 +60,7 @@ impl Plan {
         Self {
             seed,
             nodes: 3,
+            spares: 0,
             partitions: 3,
             producers: 3,
             readers: 2,
@@ -81,6 +84,7 @@ impl Plan {
             pause_max_ms: 60_000,
             cut_max_ms: 20_000,
             pause: Duration::from_millis(25),
+            spares: 1,
             ..Self::three_nodes(seed, faults)
         }
     }
@@ -102,6 +106,26 @@ impl Plan {
         list
     }
 
+    /// What CI has time for: twenty leaders killed, ten changes of members, and each other class that can hit one node.
+    #[must_use]
+    pub fn short(seed: u64) -> Self {
+        let once = [
+            Class::KillFollower,
+            Class::StopLeader,
+            Class::PauseLeader,
+            Class::CutLeaderFromPeers,
+            Class::Isolate,
+            Class::CutLeaderOut,
+            Class::CutLeaderIn,
+            Class::CutPair,
+            Class::KillAll,
+            Class::Reset,
+        ];
+        let often = [(Class::KillLeader, 20), (Class::Membership, 10)];
+        let faults = once.into_iter().map(|class| (class, 1)).chain(often).collect();
+        Self { spares: 1, calm_max: Duration::from_millis(800), ..Self::three_nodes(seed, faults) }
+    }
+
     /// What the history must hold for the run to prove anything.
     #[must_use]
     pub fn requirements(&self) -> Requirements {
@@ -117,7 +141,8 @@ impl Plan {
                 .map(|(class, times)| (class.name().to_owned(), times * 20))
                 .collect(),
             end_lookups_min: 100,
-            final_reads_min: usize::try_from(self.nodes * u64::from(self.partitions)).unwrap_or(usize::MAX),
+            final_reads_min: usize::try_from((self.nodes + self.spares) * u64::from(self.partitions))
+                .unwrap_or(usize::MAX),
             acknowledged_after_healing: 100,
             replicas_min: usize::try_from(self.partitions * self.replicas()).unwrap_or(usize::MAX),
         }

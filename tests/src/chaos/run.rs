@@ -17,15 +17,14 @@ use serde::Serialize;
 use super::dice::Dice;
 use super::fault::{self, Class};
 use super::files;
+use super::finish::{self, PATIENCE};
 use super::plan::Plan;
 use super::silence::{self, Blow, Silences};
-use super::workload::{self, Setting, Workload};
+use super::workload::{Setting, Workload};
 use crate::cluster::Cluster;
 use crate::history::{Answer, Call, Kind, Recorder, Report, judge};
 
 const TOPIC: &str = "chaos";
-/// How long anything that must work again may take to do so.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The time after a blow in which the longest silence is looked for.
 const SILENCE_WINDOW_US: u64 = 5_000_000;
 
@@ -104,9 +103,9 @@ pub async fn run(binary: &Path, plan: Plan) -> Outcome {
     }
     scene.cluster.network().heal();
     scene.history.note(Kind::Healed);
-    scene.fresh_writes().await;
+    finish::fresh_writes(&scene.history).await;
     workload.stop_producing().await;
-    scene.final_reads().await;
+    finish::final_reads(&scene.setting).await;
     workload.stop().await;
     let topic = scene.wait_converged().await;
     scene.stop_all().await;
@@ -137,6 +136,11 @@ impl Scene {
             plan.settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let mut cluster = Cluster::new(binary, plan.nodes, &settings).await;
         cluster.start().await;
+        for _ in 0..plan.spares {
+            let joiner = cluster.add_joiner().await;
+            cluster.spawn(joiner);
+            cluster.wait_ready(joiner).await;
+        }
         let history = Recorder::to_file(&cluster.keep_files().join("history.jsonl"));
         let addresses = cluster.ids().into_iter().map(|id| (id, cluster.address(id).to_owned())).collect();
         let setting = Setting {
@@ -179,20 +183,7 @@ impl Scene {
 
     /// The topic as some node describes it.
     pub(super) async fn describe(&self) -> Topic {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            for node in self.cluster.ids() {
-                let admin = self.setting.client_of(node).admin();
-                let described = tokio::time::timeout(Duration::from_secs(2), admin.describe_topic(TOPIC)).await;
-                if let Ok(Ok(described)) = described
-                    && described.topic.partitions.iter().all(|partition| partition.leader.is_some())
-                {
-                    return described.topic;
-                }
-            }
-            assert!(Instant::now() < deadline, "no node knows a leader of every partition after {PATIENCE:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        finish::describe(&self.setting).await
     }
 
     /// The node that leads a partition which chance chooses.
@@ -249,48 +240,6 @@ impl Scene {
             .collect();
         let (position, payload_bytes) = dice.choose(&frames)?;
         Some(position + dice.below(payload_bytes + 16))
-    }
-
-    /// Moves replicas or leaders. A cluster of three has nowhere to move to but another leader.
-    pub(super) async fn change_members(&mut self, dice: &mut Dice) {
-        let node = self.leader(dice).await;
-        self.begin(Class::Membership, node).await;
-        self.end(Class::Membership);
-    }
-
-    /// After the healing new records are acknowledged: so many, within the time that anything may take.
-    async fn fresh_writes(&self) {
-        let wanted = self.history.acknowledged() + 300;
-        let deadline = Instant::now() + PATIENCE;
-        while self.history.acknowledged() < wanted {
-            assert!(Instant::now() < deadline, "after the healing nothing is acknowledged for {PATIENCE:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Reads every partition from its start to its end, through every node.
-    async fn final_reads(&self) {
-        for node in self.cluster.ids() {
-            let number = 10_000 + u32::try_from(node).unwrap_or(0);
-            let result = tokio::time::timeout(PATIENCE, self.final_read(node, number)).await;
-            let complete = matches!(result, Ok(Ok(())));
-            if !complete {
-                self.note(format!("the final read through node {node}: {result:?}"));
-            }
-            for partition in 0..self.plan.partitions {
-                self.history.note(Kind::FinalRead { node, reader: number, partition, complete });
-            }
-        }
-    }
-
-    async fn final_read(&self, node: u64, number: u32) -> Result<(), highwater_client::ReadError> {
-        let client = self.setting.client_of(node);
-        let mut reader = client.reader().topic(TOPIC).stop_at_end().open().await?;
-        workload::assigned(&self.history, number, &reader);
-        while let Some(batch) = reader.next_batch().await {
-            workload::polled(&self.history, number, &reader, &batch?);
-        }
-        Ok(())
     }
 
     /// Waits until the files of every replica hold everything that is committed.

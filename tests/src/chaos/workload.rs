@@ -62,7 +62,9 @@ impl Setting {
         connect(vec![addresses.get(&node).expect("a node of the cluster").clone()])
     }
 
-    fn nodes(&self) -> Vec<u64> {
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<u64> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 }

@@ -1,0 +1,113 @@
+//! Changes of who holds what, under load, by the verbs that an operator has: replicas that move, leaders that change.
+//!
+//! Invariant: a change that was begun is waited for, whatever is killed meanwhile.
+
+use std::time::{Duration, Instant};
+
+use highwater_client::NodeId;
+
+use super::dice::Dice;
+use super::fault::Class;
+use super::finish::PATIENCE;
+use super::run::Scene;
+use crate::run::highwater;
+
+/// Moves a replica to a node that has none, or, where every node has one, hands a partition to another leader. In every
+/// third change a node is killed while it is under way.
+pub(super) async fn change(scene: &mut Scene, dice: &mut Dice) {
+    let topic = scene.describe().await;
+    let Some(partition) = dice.choose(&topic.partitions) else { return };
+    let here: Vec<u64> = partition.replicas.iter().copied().map(NodeId::get).collect();
+    let spare: Vec<u64> = scene.cluster.ids().into_iter().filter(|id| !here.contains(id)).collect();
+    let number = partition.partition.get();
+    let mut wanted = here.clone();
+    let verb = match dice.choose(&spare) {
+        Some(new) => {
+            let leaves = dice.choose(&here).copied();
+            wanted.retain(|id| Some(*id) != leaves);
+            wanted.push(*new);
+            dice.shuffle(&mut wanted);
+            "move"
+        }
+        None => {
+            wanted = dice.choose(&here).copied().into_iter().collect();
+            "transfer"
+        }
+    };
+    let to = wanted.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    scene.begin(Class::Membership, 0).await;
+    scene.note(format!("{verb} partition {number} from {here:?} to {to}"));
+    let change = Change { topic: scene.setting.topic.clone(), verb, number, to };
+    let victim = dice.once_in(3).then(|| dice.choose(&scene.cluster.ids()).copied()).flatten();
+    ask(scene, &change, victim.is_some()).await;
+    if let Some(victim) = victim {
+        tokio::time::sleep(dice.millis(0, 300)).await;
+        scene.note(format!("killed node {victim} meanwhile"));
+        scene.cluster.kill(victim);
+        tokio::time::sleep(dice.millis(100, 1_000)).await;
+        scene.cluster.spawn(victim);
+        scene.cluster.wait_ready(victim).await;
+    }
+    wait(scene, &change, &mut wanted).await;
+    scene.end(Class::Membership);
+}
+
+/// What is asked for.
+struct Change {
+    topic: String,
+    verb: &'static str,
+    number: u32,
+    to: String,
+}
+
+/// Gives the order; where a node is about to be killed the answer may be lost, so the order may be given again.
+async fn ask(scene: &Scene, change: &Change, may_fail: bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (binary, servers) = (scene.cluster.binary().to_string_lossy().into_owned(), scene.cluster.addresses());
+        let number = change.number.to_string();
+        let (topic, verb, to) = (change.topic.clone(), change.verb, change.to.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            highwater(&binary, &servers, &["cluster", verb, &topic, "--partition", &number, "--to", &to], b"")
+        });
+        let outcome = asked.await.expect("a command runs");
+        if outcome.code == Some(0) || may_fail {
+            return;
+        }
+        scene.note(format!("{verb}: {}", outcome.stderr));
+        assert!(Instant::now() < deadline, "no change of members in {PATIENCE:?}: {}", outcome.stderr);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Waits until it is as it was asked for.
+async fn wait(scene: &Scene, change: &Change, wanted: &mut [u64]) {
+    wanted.sort_unstable();
+    let deadline = Instant::now() + PATIENCE;
+    let mut asked_again = Instant::now();
+    loop {
+        let topic = scene.describe().await;
+        let found = topic.partitions.iter().find(|partition| partition.partition.get() == change.number);
+        let is_done = found.is_some_and(|partition| match change.verb {
+            "move" => {
+                let mut here: Vec<u64> = partition.replicas.iter().copied().map(NodeId::get).collect();
+                here.sort_unstable();
+                here == wanted
+            }
+            _ => partition.leader.is_some_and(|leader| wanted.contains(&leader.get())),
+        });
+        if is_done {
+            return;
+        }
+        if asked_again.elapsed() > Duration::from_secs(5) {
+            ask(scene, change, true).await;
+            asked_again = Instant::now();
+        }
+        assert!(
+            Instant::now() < deadline,
+            "partition {} is not at {wanted:?} after {PATIENCE:?}: {found:?}",
+            change.number
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

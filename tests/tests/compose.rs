@@ -1,0 +1,118 @@
+//! The containers of `deploy/`, under load: one is disconnected from its network, the leader's is killed, and the history
+//! is checked. Needs Docker and docker-compose; without them it says SKIPPED.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "deadlines come from the machine itself")]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use highwater_client::NewTopic;
+use highwater_tests::chaos::workload::{Setting, Workload};
+use highwater_tests::chaos::{Dice, finish};
+use highwater_tests::compose::{Compose, available, image};
+use highwater_tests::history::{Answer, Call, Kind, Recorder, Requirements, judge};
+
+const PARTITIONS: u32 = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_that_are_disconnected_and_killed_lose_nothing() {
+    if let Err(why) = available() {
+        // Not captured by the test runner: what was skipped must be seen.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: 1 test, three containers: {}", why.lines().next().unwrap_or(""));
+        return;
+    }
+    let compose = Compose::new(&image());
+    compose.run(&["up", "-d", "--no-build"]);
+    let history = Recorder::default();
+    let setting = Setting {
+        history: history.clone(),
+        topic: "chaos".to_owned(),
+        partitions: PARTITIONS,
+        addresses: Arc::new(Mutex::new((1..=3).map(|node| (node, compose.address(node))).collect())),
+        value_bytes: 200,
+        pause: Duration::from_millis(5),
+    };
+    make_topic(&setting, &compose).await;
+    let mut workload = Workload::start(&setting, 2, 1, &Dice::new(1));
+    advance(&history, &compose, 500).await;
+
+    let first = leader(&setting).await;
+    fault(&history, "disconnect", &format!("node {first}"));
+    compose.disconnect(first);
+    advance(&history, &compose, 500).await;
+    compose.connect(first);
+    history.note(Kind::FaultOver { class: "disconnect".to_owned() });
+    advance(&history, &compose, 500).await;
+
+    let second = leader(&setting).await;
+    let service = format!("node-{second}");
+    fault(&history, "kill", &service);
+    compose.run(&["kill", &service]);
+    advance(&history, &compose, 500).await;
+    compose.run(&["start", &service]);
+    history.note(Kind::FaultOver { class: "kill".to_owned() });
+
+    history.note(Kind::Healed);
+    finish::fresh_writes(&history).await;
+    workload.stop_producing().await;
+    finish::final_reads(&setting).await;
+    workload.stop().await;
+    let required = Requirements {
+        faults: BTreeMap::from([("disconnect".to_owned(), 1), ("kill".to_owned(), 1)]),
+        acknowledged_min: 2_000,
+        acknowledged_during: BTreeMap::from([("disconnect".to_owned(), 100), ("kill".to_owned(), 100)]),
+        end_lookups_min: 50,
+        final_reads_min: 9,
+        acknowledged_after_healing: 100,
+        replicas_min: 0,
+    };
+    let report = judge(&history.events(), &required);
+    let _ = writeln!(std::io::stdout(), "{}", report.text());
+    assert!(report.is_good(), "{}\n{}", report.text(), compose.logs());
+}
+
+async fn make_topic(setting: &Setting, compose: &Compose) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let op = setting.history.invoke(Call::CreateTopic { name: setting.topic.clone() });
+    loop {
+        let new = NewTopic::new(&setting.topic).partitions(PARTITIONS).replicas(3);
+        match setting.client_of(1).admin().create_topic(new).await {
+            Ok(_) => break,
+            Err(error) if finish::describe_at(setting, 1).await.is_ok() => {
+                setting.history.note(Kind::Note { text: error.to_string() });
+                break;
+            }
+            Err(error) => assert!(Instant::now() < deadline, "no topic: {error}\n{}", compose.logs()),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for node in 1..=3 {
+        while finish::describe_at(setting, node).await.is_err() {
+            assert!(Instant::now() < deadline, "node {node} does not know the topic\n{}", compose.logs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    setting.history.note(Kind::Done { op, answer: Answer::Plain });
+}
+
+/// Waits until so many more records are acknowledged.
+async fn advance(history: &Recorder, compose: &Compose, records: u64) {
+    let wanted = history.acknowledged() + records;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while history.acknowledged() < wanted {
+        assert!(Instant::now() < deadline, "no progress\n{}", compose.logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn leader(setting: &Setting) -> u64 {
+    let topic = finish::describe(setting).await;
+    let first = topic.partitions.first().expect("the topic has partitions");
+    first.leader.expect("every partition has a leader").get()
+}
+
+fn fault(history: &Recorder, class: &str, target: &str) {
+    history.note(Kind::Fault { class: class.to_owned(), target: target.to_owned() });
+}
