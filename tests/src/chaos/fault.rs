@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::members;
-use super::run::Scene;
+use super::scene::Scene;
 use crate::cluster::{Block, End, damage};
 
 macro_rules! classes {

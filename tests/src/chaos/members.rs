@@ -9,7 +9,7 @@ use highwater_client::NodeId;
 use super::dice::Dice;
 use super::fault::Class;
 use super::finish::PATIENCE;
-use super::run::Scene;
+use super::scene::Scene;
 use crate::run::highwater;
 
 /// Moves a replica to a node that has none, or, where every node has one, hands a partition to another leader. In every

@@ -16,6 +16,7 @@ pub mod finish;
 mod members;
 pub mod plan;
 pub mod run;
+pub mod scene;
 pub mod silence;
 pub mod workload;
 
@@ -23,3 +24,4 @@ pub use dice::Dice;
 pub use fault::Class;
 pub use plan::Plan;
 pub use run::{Outcome, run};
+pub use scene::Scene;

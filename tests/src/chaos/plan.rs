@@ -34,6 +34,8 @@ pub struct Plan {
     pub pause_max_ms: u64,
     /// The longest cut.
     pub cut_max_ms: u64,
+    /// The size of each node's own filesystem; 0 for none.
+    pub small_disk_mib: u32,
     /// Settings of every node.
     pub settings: Vec<(String, String)>,
 }
@@ -70,6 +72,7 @@ impl Plan {
             calm_max: Duration::from_millis(1_500),
             pause_max_ms: 4_000,
             cut_max_ms: 4_000,
+            small_disk_mib: 0,
             settings: Vec::new(),
         }
     }

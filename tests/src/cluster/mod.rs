@@ -110,6 +110,19 @@ impl Cluster {
         self.members.insert(id, Member { id, data, config, log, client_address, process: None });
     }
 
+    /// Has a node that was never started keep its data in another folder.
+    ///
+    /// # Panics
+    /// When its configuration cannot be written.
+    pub fn put_data_on(&mut self, id: u64, folder: &Path) {
+        let member = self.members.get_mut(&id).expect("a node of this cluster");
+        let data = folder.join(format!("node-{id}"));
+        let text = std::fs::read_to_string(&member.config).expect("its configuration is there");
+        let text = text.replace(&format!("{:?}", member.data), &format!("{data:?}"));
+        std::fs::write(&member.config, text).expect("a configuration file can be written");
+        member.data = data;
+    }
+
     /// Starts a node; it need not serve when this returns.
     ///
     /// # Panics
@@ -140,14 +153,24 @@ impl Cluster {
     /// # Panics
     /// When it ends instead, or takes longer than a minute; with what it said.
     pub async fn wait_ready(&mut self, id: u64) {
-        let member = self.members.get_mut(&id).expect("a node of this cluster");
-        let log = member.log.clone();
-        let process = member.process.as_mut().expect("the node was started");
-        if let Err(why) = process.wait_ready(Duration::from_secs(60)).await {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
+        if let Err(why) = self.try_ready(id).await {
+            let said = self.said(id);
             let end = said.len().saturating_sub(4000);
             panic!("node {id} {why}; it said: {}", &said[said.ceil_char_boundary(end)..]);
         }
+    }
+
+    /// Waits until a node says that it serves, or ends.
+    ///
+    /// # Errors
+    /// How it ended, or that it took longer than a minute.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub async fn try_ready(&mut self, id: u64) -> Result<(), String> {
+        let member = self.members.get_mut(&id).expect("a node of this cluster");
+        let process = member.process.as_mut().expect("the node was started");
+        process.wait_ready(Duration::from_secs(60)).await
     }
 
     /// Ends a node at once: `SIGKILL`.
