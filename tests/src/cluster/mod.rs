@@ -203,10 +203,9 @@ impl Cluster {
         }
     }
 
-    /// Whether a node has a process.
-    #[must_use]
-    pub fn is_running(&self, id: u64) -> bool {
-        self.process(id).is_some()
+    /// Whether a node has a process that has not ended.
+    pub fn is_alive(&mut self, id: u64) -> bool {
+        self.members.get_mut(&id).and_then(|member| member.process.as_mut()).is_some_and(Process::is_alive)
     }
 
     fn process(&self, id: u64) -> Option<&Process> {

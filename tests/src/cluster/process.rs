@@ -77,6 +77,10 @@ impl Process {
         self.child.id()
     }
 
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
     pub(super) fn kill(self) {
         drop(self);
     }
