@@ -1,42 +1,56 @@
 //! The controller: who is asked to change what the cluster is.
 //!
-//! Owns: the metadata group (a Raft group like any other, whose state is the image), the one task that decides, and
-//! the handle that everybody else asks.
+//! Owns: the metadata group (a Raft group like any other, whose state is the image), the one task that decides, the
+//! handle that everybody else asks, the way of a command to the node that leads the group, and what that node does by
+//! itself: it fences who is silent and carries out what the image asks for.
 //!
 //! Never: decides by itself what a command leads to (crate `metadata` does, as a pure function), or answers before
 //! the records are committed and applied.
 //!
 //! ```text
 //!   ControllerHandle ──command──► task: decide(image) ──records──► Replica ──commit──► MetadataState
-//!          ▲                        └──────────reply after apply◄─────┘                     │
+//!          ▲      └─ another node leads: Peers ─► its task           │                      │
+//!          │                        └──────────reply after apply◄─────┘                     │
 //!          └───────────────── Arc<MetadataImage>, published after each entry ◄──────────────┘
 //! ```
 //!
 //! Invariant: one command is under way at a time, so the image that it is decided on holds every command before it.
 //! What one decides is an fsync away from the next; commands are rare, and producer ids come in blocks.
 
+mod beats;
 mod error;
+mod forward;
+pub mod health;
 mod producer_ids;
+mod service;
 mod state;
+mod steward;
 mod task;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_metadata::{AlterTopic, Command, CreateTopic, MetadataImage, Policy, Reply, Topic};
+use highwater_proto::internal::v1::NodeHeartbeat;
 use highwater_storage::{Log, LogKey};
-use highwater_types::{ProducerEpoch, ProducerId, TopicName};
+use highwater_types::{NodeId, ProducerEpoch, ProducerId, TopicName};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::peer::Peers;
 use crate::raft::Replica;
 use crate::shutdown::Shutdown;
 
 pub use error::ControllerError;
 pub(crate) use state::MetadataState;
+pub(crate) use steward::Facts;
 
+use beats::Beats;
+use forward::Forward;
 use producer_ids::ProducerIds;
 use task::{Request, Task};
 
@@ -52,6 +66,10 @@ pub struct ControllerHandle {
     commands: mpsc::Sender<Request>,
     image: watch::Receiver<Arc<MetadataImage>>,
     producer_ids: Arc<ProducerIds>,
+    replica: Replica,
+    policy: Policy,
+    forward: Forward,
+    beats: Beats,
 }
 
 impl ControllerHandle {
@@ -65,9 +83,27 @@ impl ControllerHandle {
         shutdown: &Shutdown,
     ) -> Self {
         let (commands, requests) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let task = Task { replica, log, image: image.clone(), policy, clock, requests };
+        let forward = Forward::new(replica.leadership(), image.clone(), clock.clone());
+        let task = Task::new(replica.clone(), log, image.clone(), policy, clock, requests);
         shutdown.spawn(task.run(shutdown.requested()));
-        Self { commands, image, producer_ids: Arc::default() }
+        Self { commands, image, producer_ids: Arc::default(), replica, policy, forward, beats: Beats::default() }
+    }
+
+    /// Tells how other nodes are reached. Until then a command is decided here or not at all. Once; a second call
+    /// changes nothing.
+    pub fn connect(&self, peers: Peers) {
+        self.forward.connect(peers);
+    }
+
+    /// Says that this node lives, with what `facts` tells of it, and fences who is silent while this node leads the
+    /// metadata group. Runs until `stop`.
+    pub(crate) async fn beat(self, facts: Facts, stop: impl Future<Output = ()>) {
+        steward::beat(&self, facts, stop).await;
+    }
+
+    /// Carries out what the image asks for while this node leads the metadata group. Runs until `stop`.
+    pub(crate) async fn tend(self, stop: impl Future<Output = ()>) {
+        steward::tend(&self, stop).await;
     }
 
     /// The image as this node has it, and every later one.
@@ -109,15 +145,36 @@ impl ControllerHandle {
         Ok((id, ProducerEpoch::new(0)))
     }
 
-    /// Sends a command and waits until what it leads to is committed and applied here.
+    /// Sends a command to whoever leads the metadata group, and waits until what it leads to is committed, and applied
+    /// here. Tries for a while when there is no leader, or another one.
     ///
     /// # Errors
     /// [`ControllerError`].
     pub(crate) async fn submit(&self, command: Command) -> Result<Reply, ControllerError> {
+        self.forward.submit(&command, || self.submit_here(command.clone())).await
+    }
+
+    /// Has a command decided by this node, once.
+    ///
+    /// # Errors
+    /// [`ControllerError`]; at once when this node does not lead the metadata group.
+    pub(crate) async fn submit_here(&self, command: Command) -> Result<Reply, ControllerError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Request { command, reply }).await.map_err(|_| ControllerError::Stopped)?;
         // The task drops a request unanswered only when it ends in the middle of it.
         answer.await.unwrap_or(Err(ControllerError::OutcomeUnknown))
+    }
+
+    /// Whether the image here holds everything that was committed before the question. `false` also when nobody could
+    /// say so in time.
+    pub(crate) async fn has_newest_image(&self, patience: Duration) -> bool {
+        let confirmed = tokio::time::timeout(patience, self.forward.confirm(&self.replica)).await;
+        confirmed.unwrap_or(false)
+    }
+
+    /// What each node told of itself last, and how long ago; all there is on the node that leads the metadata group.
+    pub fn heartbeats(&self) -> BTreeMap<NodeId, (Duration, NodeHeartbeat)> {
+        self.beats.said(self.forward.clock().instant())
     }
 }
 

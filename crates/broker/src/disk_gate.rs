@@ -22,6 +22,7 @@ pub struct DiskGate(Arc<State>);
 struct State {
     floor_bytes: u64,
     free_bytes: AtomicU64,
+    total_bytes: AtomicU64,
 }
 
 /// The disk has fewer free bytes than its floor. Nothing was stored.
@@ -43,7 +44,8 @@ impl DiskGate {
     #[must_use]
     pub fn new(floor_bytes: Option<u64>, space: DiskSpace) -> Self {
         let floor_bytes = floor_bytes.unwrap_or_else(|| (space.total_bytes / 20).max(GIB));
-        Self(Arc::new(State { floor_bytes, free_bytes: AtomicU64::new(space.free_bytes) }))
+        let (free_bytes, total_bytes) = (AtomicU64::new(space.free_bytes), AtomicU64::new(space.total_bytes));
+        Self(Arc::new(State { floor_bytes, free_bytes, total_bytes }))
     }
 
     /// Whether records may be taken.
@@ -61,6 +63,12 @@ impl DiskGate {
         self.0.free_bytes.load(Ordering::Relaxed)
     }
 
+    /// The size of the filesystem.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.0.total_bytes.load(Ordering::Relaxed)
+    }
+
     /// The floor, in bytes.
     #[must_use]
     pub fn floor_bytes(&self) -> u64 {
@@ -71,6 +79,7 @@ impl DiskGate {
     pub(crate) fn observe(&self, space: DiskSpace) {
         let before = self.check();
         self.0.free_bytes.store(space.free_bytes, Ordering::Relaxed);
+        self.0.total_bytes.store(space.total_bytes, Ordering::Relaxed);
         match (before, self.check()) {
             (Ok(()), Err(below)) => tracing::error!(%below, "records are refused until there is room"),
             (Err(_), Ok(())) => tracing::info!(free_bytes = space.free_bytes, "the disk has room again for records"),

@@ -17,11 +17,14 @@
 mod address_book;
 mod desk;
 mod disk_watch;
+mod duties;
 mod error;
 mod formation;
+mod inventory;
 mod keeper;
 mod metadata;
 mod partitions;
+mod shepherd;
 mod supervise;
 mod wanted;
 
@@ -47,6 +50,7 @@ use crate::router::{OpenPartitions, Router};
 use crate::runtime;
 use crate::shutdown::Shutdown;
 
+pub use duties::Duties;
 pub use error::{GroupName, StartError};
 pub use formation::{ClusterOptions, FormationError};
 pub use supervise::NodeFailure;
@@ -55,6 +59,9 @@ use desk::{Desk, DeskService, Running};
 use metadata::{Metadata, MetadataSpec};
 use partitions::Partitions;
 use supervise::Failures;
+
+/// How long a stopping node tries to hand over what it leads.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -141,6 +148,7 @@ pub struct Node {
     router: Router,
     metadata: Arc<Metadata>,
     partitions: Arc<Partitions>,
+    duties: Duties,
     failures: Failures,
     /// The tasks that look after the partitions.
     tasks: Shutdown,
@@ -199,8 +207,9 @@ impl Node {
         let metadata = Arc::new(Metadata::open(spec).await?);
         let (replica, image, controller) =
             (metadata.replica.clone(), metadata.image.clone(), metadata.controller.clone());
-        desk.open(Running { replica, image: image.clone(), controller });
         let table = watch::Sender::new(OpenPartitions::new());
+        let duties = Duties::new(controller.clone(), replica.clone(), table.subscribe(), options.clock.clone());
+        desk.open(Running { replica, image: image.clone(), controller, duties: duties.clone() });
         let router = Router::new(identity.node, image.clone(), table.subscribe(), gate);
         let partitions = Partitions::new(
             identity.node,
@@ -214,7 +223,20 @@ impl Node {
         );
         let (partitions, failures) = (Arc::new(partitions), failures.clone());
         let (tasks, is_ready, grace) = (Shutdown::new(), watch::Sender::new(false), options.shutdown_grace);
-        let node = Self { identity, data, desk, peers, router, metadata, partitions, failures, tasks, is_ready, grace };
+        let node = Self {
+            identity,
+            data,
+            desk,
+            peers,
+            router,
+            metadata,
+            partitions,
+            duties,
+            failures,
+            tasks,
+            is_ready,
+            grace,
+        };
         if let Err(error) = node.enter(logs).await {
             node.stop().await;
             return Err(error);
@@ -359,10 +381,18 @@ impl Node {
             tasks.requested(),
         );
         failures.spawn_vital(tasks, "metadata", keep);
+        self.duties.start(self.identity, self.router.disk_gate().clone(), tasks, failures);
     }
 
     /// Stops what runs, in the order in which nothing is asked of what has stopped.
     async fn stop(&self) {
+        let left = self.duties.hand_over_all(HAND_OVER_PATIENCE).await;
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "stopping although groups are left that other nodes could lead; they will elect leaders"
+            );
+        }
         if let Err(still_running) = self.tasks.finish(self.grace).await {
             tracing::warn!(%still_running, "stopping without waiting longer for the tasks of the node");
         }

@@ -16,6 +16,22 @@ pub enum ControllerError {
         /// The node that is, where that is known.
         leader: Option<NodeId>,
     },
+    /// The node that leads the metadata group refused it, in its words. Nothing changed.
+    #[error("{message}")]
+    RefusedThere {
+        /// The code that clients act on.
+        code: ErrorCode,
+        /// Its words.
+        message: String,
+    },
+    /// The node that leads the metadata group cannot be reached. Nothing changed.
+    #[error("the cluster's controller, node {node}, cannot be reached ({reason}); try again")]
+    Unreachable {
+        /// The node.
+        node: NodeId,
+        /// Why not.
+        reason: String,
+    },
     /// The node is stopping. Nothing changed.
     #[error("the node is stopping; nothing was changed")]
     Stopped,
@@ -46,7 +62,8 @@ impl ControllerError {
         match self {
             Self::Refused(refusal) => refusal.code(),
             Self::NotController { leader: Some(_) } => ErrorCode::NotLeader,
-            Self::NotController { leader: None } => ErrorCode::LeaderUnavailable,
+            Self::RefusedThere { code, .. } => *code,
+            Self::NotController { leader: None } | Self::Unreachable { .. } => ErrorCode::LeaderUnavailable,
             Self::Stopped => ErrorCode::ShuttingDown,
             Self::DiskFull { .. } => ErrorCode::DiskFull,
             Self::OutcomeUnknown => ErrorCode::OutcomeUnknown,

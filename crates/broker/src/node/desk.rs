@@ -18,6 +18,7 @@ use highwater_storage::{DataDir, Identity};
 use highwater_types::{ErrorCode, LogIndex, NodeId, NodeUuid};
 use tokio::sync::watch;
 
+use super::duties::Duties;
 use super::formation::{ClusterOptions, Stance, take, wire};
 use super::{StartError, on_disk};
 use crate::controller::{ControllerError, ControllerHandle};
@@ -71,6 +72,7 @@ pub(super) struct Running {
     pub(super) replica: Replica,
     pub(super) image: watch::Receiver<Arc<MetadataImage>>,
     pub(super) controller: ControllerHandle,
+    pub(super) duties: Duties,
 }
 
 impl Desk {
@@ -208,13 +210,16 @@ impl Desk {
     }
 
     /// What other parts of the running node answer.
-    async fn hand_on(&self, _request: Ask) -> Answer {
-        error(Reason::Unavailable, "this node is starting; try again")
+    async fn hand_on(&self, request: Ask) -> Answer {
+        match self.running.get() {
+            Some(running) => running.duties.answer(request).await,
+            None => error(Reason::Unavailable, "this node is starting; try again"),
+        }
     }
 }
 
 fn error(reason: Reason, message: &str) -> Answer {
-    Answer::Error(Error { reason: reason.into(), message: message.to_owned(), node: 0 })
+    Answer::Error(Error { reason: reason.into(), message: message.to_owned(), ..Error::default() })
 }
 
 fn controller_error(failed: &ControllerError) -> Answer {

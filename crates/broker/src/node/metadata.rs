@@ -96,6 +96,7 @@ impl Metadata {
         let task = Shutdown::new();
         let controller =
             ControllerHandle::start(replica.clone(), log.clone(), image.clone(), policy, clock.clone(), &task);
+        controller.connect(peers.clone());
         let (folder, clock, peers) = (data.log_path(METADATA_LOG), clock.clone(), peers.clone());
         Ok(Self { replica, log, image, controller, task, folder, clock, peers })
     }
@@ -196,7 +197,9 @@ impl Metadata {
             }
             match self.controller.submit(Command::RegisterNode(registration.clone())).await {
                 Ok(_) => {}
-                Err(error @ ControllerError::Refused(_)) if !error.is_retryable() => {
+                Err(error @ (ControllerError::Refused(_) | ControllerError::RefusedThere { .. }))
+                    if !error.is_retryable() =>
+                {
                     return Err(StartError::Register(error));
                 }
                 Err(error) => tracing::debug!(%error, "this node is not registered yet"),

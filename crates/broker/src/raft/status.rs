@@ -69,6 +69,12 @@ impl Members {
         self.voters.iter().chain(self.incoming.iter().flatten()).chain(&self.learners).copied().collect()
     }
 
+    /// Those who have a say, also in the middle of a change.
+    #[must_use]
+    pub fn having_say(&self) -> BTreeSet<NodeId> {
+        self.voters.iter().chain(self.incoming.iter().flatten()).copied().collect()
+    }
+
     pub(super) fn of(stored: &StoredMembership) -> Self {
         let node = |id: u64| NodeId::new(id);
         let mut configs = stored.membership().get_joint_config().iter();

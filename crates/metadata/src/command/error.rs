@@ -84,6 +84,12 @@ pub enum CommandError {
         /// What it is.
         state: NodeState,
     },
+    /// It has a say in the metadata.
+    #[error("node {node} still votes on the cluster's metadata; decommission it, and another node takes its place")]
+    NodeVotes {
+        /// The node.
+        node: NodeId,
+    },
     /// It cannot take replicas now.
     #[error("node {node} cannot take replicas: it {reason}")]
     NodeNotReady {
