@@ -125,7 +125,8 @@ async fn run(
     tracing::info!(%node, address, "connected to a node");
     let heard = Arc::clone(shared);
     heard.heard(node);
-    let (handle, running) = link::start(link, address, shared.clock.clone(), move || heard.heard(node));
+    let (handle, running) =
+        link::start(link, address, shared.clock.clone(), shared.sent.clone(), move || heard.heard(node));
     states.send_replace(State::Up(handle));
     tokio::select! {
         biased;

@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::error::PeerError;
-use super::frame::{Frame, FrameWriter};
+use super::frame::Frame;
 use super::message::{self, Kind, Message};
+use super::traffic::Counters;
 use super::transport::{Lane, Link, Pipe};
+use super::writer::{Timing, Writer};
 use super::{PING_INTERVAL, SILENCE_MAX};
 use crate::admission::{ByteBudget, BytePermit};
 use crate::clock::Clock;
@@ -23,19 +24,6 @@ use crate::clock::Clock;
 const BULK_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Messages that wait for a lane's writer.
 const QUEUE_MAX: usize = 512;
-/// About so large a frame gets by gathering messages.
-const GATHERED_BYTES_MAX: usize = 256 * 1024;
-/// How long a message that has time waits for company.
-const GATHERING: Duration = Duration::from_millis(10);
-
-/// Whether a message may wait a moment for others to share its frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Timing {
-    /// At once.
-    Now,
-    /// At once when the lane was quiet, else with what comes in the next few milliseconds.
-    Soon,
-}
 
 /// The sending end. Clones are the same link.
 #[derive(Clone, Debug)]
@@ -143,6 +131,7 @@ pub(crate) fn start(
     link: Link,
     address: &str,
     clock: Clock,
+    sent: Counters,
     on_heard: impl Fn() + Send + 'static,
 ) -> (LinkHandle, impl Future<Output = String> + Send + 'static) {
     let (urgent, urgent_queue) = mpsc::channel(QUEUE_MAX);
@@ -154,79 +143,20 @@ pub(crate) fn start(
     let run = async move {
         // What the handle's clones hold does not keep the link open: it ends here.
         let Link { urgent: Pipe { to_peer, from_peer }, bulk: bulk_pipe, .. } = link;
+        let urgent_writer = Writer::new(to_peer, Some(PING_INTERVAL), clock.clone(), sent.clone());
+        let bulk_writer = Writer::new(bulk_pipe.to_peer, None, clock, sent);
         let reason = tokio::select! {
             biased;
             reason = read(from_peer, &own.pending, &own.address, on_heard) => reason,
             reason = ended(bulk_pipe.from_peer) => reason,
-            () = write(urgent_queue, to_peer, Some(PING_INTERVAL), clock.clone()) => "it was closed".to_owned(),
-            () = write(bulk_queue, bulk_pipe.to_peer, None, clock) => "it was closed".to_owned(),
+            () = urgent_writer.run(urgent_queue) => "it was closed".to_owned(),
+            () = bulk_writer.run(bulk_queue) => "it was closed".to_owned(),
         };
         own.budget.close();
         own.pending.end(&PeerError::Lost { address: own.address.to_string(), reason: reason.clone() });
         reason
     };
     (handle, run)
-}
-
-/// Writes what is queued, several messages a frame, until one side is gone.
-pub(super) async fn write(
-    mut queue: mpsc::Receiver<(Message, Timing)>,
-    pipe: mpsc::Sender<Frame>,
-    ping: Option<Duration>,
-    clock: Clock,
-) {
-    let mut sent_at: Option<Instant> = None;
-    let mut out = FrameWriter::default();
-    let mut due: Option<Instant> = None;
-    loop {
-        let now = clock.instant();
-        let wake_at = due.or_else(|| ping.map(|ping| now + ping));
-        let came = tokio::select! {
-            biased;
-            came = queue.recv() => match came {
-                Some(came) => Some(came),
-                None => return,
-            },
-            () = at(wake_at) => None,
-            // Nothing to send may be for a long time; the other side may go meanwhile.
-            () = pipe.closed() => return,
-        };
-        let now = clock.instant();
-        match came {
-            Some((message, timing)) => {
-                message::put(&mut out, message);
-                let earliest = match (timing, sent_at) {
-                    (Timing::Soon, Some(sent_at)) => sent_at + GATHERING,
-                    _ => now,
-                };
-                due = Some(due.map_or(earliest, |due| due.min(earliest)));
-            }
-            None if out.is_empty() => {
-                message::put(&mut out, Message { id: 0, kind: Kind::Ping, body: Frame::default() });
-                due = Some(now);
-            }
-            None => {}
-        }
-        if due.is_none_or(|due| due > now) && out.len() < GATHERED_BYTES_MAX {
-            continue;
-        }
-        while out.len() < GATHERED_BYTES_MAX
-            && let Ok((message, _)) = queue.try_recv()
-        {
-            message::put(&mut out, message);
-        }
-        if pipe.send(std::mem::take(&mut out).finish()).await.is_err() {
-            return;
-        }
-        (sent_at, due) = (Some(clock.instant()), None);
-    }
-}
-
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn read(

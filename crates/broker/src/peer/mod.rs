@@ -30,16 +30,20 @@ mod peers;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod transport;
+mod writer;
 
 pub use error::PeerError;
 pub use frame::{Frame, Malformed};
 pub(crate) use frame::{FrameReader, FrameWriter};
 pub use hello::{Hello, PROTOCOL_VERSION, Refusal};
-pub(crate) use link::{Answer, Timing};
+pub(crate) use link::Answer;
 pub use memory::{Hop, MemoryNetwork, MemoryTransport};
 pub use peers::{ControlService, Peers, RaftRequests};
+pub use traffic::Traffic;
 pub use transport::{Accept, Dialing, Lane, Link, Pipe, Transport};
+pub(crate) use writer::Timing;
 
 use std::time::Duration;
 

@@ -19,10 +19,12 @@ use super::dialer::{Dialer, State};
 use super::error::PeerError;
 use super::frame::{Frame, Malformed};
 use super::hello::{Hello, Known, Refusal};
-use super::link::{self, Answer, LinkHandle, Timing};
+use super::link::{self, Answer, LinkHandle};
 use super::message::Kind;
 use super::serve::{self, Handling, Requests};
+use super::traffic::{Counters, Traffic};
 use super::transport::{Accept, Lane, Link, Transport};
+use super::writer::Timing;
 use crate::admission::ByteBudget;
 use crate::clock::Clock;
 
@@ -54,6 +56,7 @@ pub struct Peers(Arc<Shared>);
 pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) clock: Clock,
+    pub(super) sent: Counters,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
     me: RwLock<Hello>,
@@ -72,6 +75,7 @@ impl Peers {
         Self(Arc::new(Shared {
             transport,
             clock,
+            sent: Counters::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             me: RwLock::new(me),
@@ -157,7 +161,7 @@ impl Peers {
         let silent = || PeerError::Unreachable { address: address.to_owned(), reason: "it does not answer".to_owned() };
         let link = timeout(DIAL_PATIENCE, self.0.transport.dial(address, self.me())).await.map_err(|_| silent())??;
         self.0.check(&link.theirs).map_err(|refusal| PeerError::Refused { address: address.to_owned(), refusal })?;
-        let (handle, running) = link::start(link, address, self.0.clock.clone(), || {});
+        let (handle, running) = link::start(link, address, self.0.clock.clone(), self.0.sent.clone(), || {});
         tokio::select! {
             biased;
             answer = ask_on(&handle, request, ASK_PATIENCE) => answer,
@@ -178,6 +182,12 @@ impl Peers {
     pub fn is_connected(&self, node: NodeId) -> bool {
         let dialers = self.0.dialers.lock().unwrap_or_else(PoisonError::into_inner);
         dialers.get(&node).is_some_and(|dialer| matches!(&*dialer.state.borrow(), State::Up(_)))
+    }
+
+    /// How much was sent to all of them.
+    #[must_use]
+    pub fn sent(&self) -> Traffic {
+        self.0.sent.read()
     }
 
     /// Ends all connections, and waits until they are gone. There are no more afterwards.
@@ -265,7 +275,7 @@ impl Accept for Peers {
         let theirs = link.theirs;
         let from = Arc::new(From { shared: Arc::clone(&shared), theirs });
         self.0.tasks.spawn(async move {
-            let serving = serve::serve(link, from, shared.received.clone(), shared.clock.clone());
+            let serving = serve::serve(link, from, shared.received.clone(), shared.clock.clone(), shared.sent.clone());
             tokio::select! {
                 biased;
                 () = shared.stop.cancelled() => {}

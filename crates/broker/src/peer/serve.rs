@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::frame::{Frame, Malformed};
-use super::link::{Timing, write};
 use super::message::{self, Kind, Message};
+use super::traffic::Counters;
 use super::transport::{Link, Pipe};
+use super::writer::{Timing, Writer};
 use super::{PING_INTERVAL, SILENCE_MAX};
 use crate::admission::{AdmissionError, ByteBudget, BytePermit};
 use crate::clock::Clock;
@@ -41,7 +42,13 @@ pub(crate) trait Requests: Send + Sync + 'static {
 }
 
 /// Serves until the link ends; resolves to why.
-pub(crate) async fn serve(link: Link, requests: Arc<dyn Requests>, budget: ByteBudget, clock: Clock) -> String {
+pub(crate) async fn serve(
+    link: Link,
+    requests: Arc<dyn Requests>,
+    budget: ByteBudget,
+    clock: Clock,
+    sent: Counters,
+) -> String {
     let Link { urgent: Pipe { to_peer, from_peer }, bulk, .. } = link;
     let (replies, queue) = mpsc::channel(REPLIES_MAX);
     // The bulk lane brings no replies; held so that the other side sees the end of it when this ends.
@@ -50,7 +57,7 @@ pub(crate) async fn serve(link: Link, requests: Arc<dyn Requests>, budget: ByteB
         biased;
         reason = lane(from_peer, &*requests, None, Some(SILENCE_MAX), replies.clone()) => reason,
         reason = lane(bulk.from_peer, &*requests, Some(budget), None, replies) => reason,
-        () = write(queue, to_peer, Some(PING_INTERVAL), clock) => "it was closed".to_owned(),
+        () = Writer::new(to_peer, Some(PING_INTERVAL), clock, sent).run(queue) => "it was closed".to_owned(),
     }
 }
 
