@@ -2,6 +2,7 @@
 //! The log store and the state machine under openraft's own suite, and the traps that lose data, one by one.
 
 mod cluster;
+mod network;
 pub(crate) mod rig;
 mod snapshot;
 mod suite;

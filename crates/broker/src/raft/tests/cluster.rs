@@ -177,3 +177,38 @@ async fn a_replica_that_is_far_behind_starts_from_a_snapshot() {
     cluster.until_committed(end, cluster.nodes()).await;
     cluster.shutdown().await;
 }
+
+/// To the leader a frozen peer looks as if it were only slow: nothing fails by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_peer_blocks_no_trim() {
+    let cluster = Cluster::start().await;
+    let leader = cluster.leader(&[]).await;
+    let hanging = cluster.members.iter().find(|member| member.node != leader.node).unwrap();
+    write(leader, 5).await;
+    for other in cluster.members.iter().filter(|member| member.node != hanging.node) {
+        cluster.network.cut(&hanging.address, &other.address);
+    }
+    let end = write(leader, 60).await;
+    leader.replica.maintain().await.unwrap();
+    let policy = RetentionPolicy { age_ms_max: None, bytes_max: Some(8_192) };
+    let committed = *leader.replica.committed().borrow();
+    let boundary = leader.log.retention_boundary(&policy, leader.rig.clock.now(), committed).unwrap();
+    timeout(Duration::from_secs(8), leader.replica.trim(boundary)).await.expect("noticed by its silence").unwrap();
+    cluster.network.heal_all();
+    cluster.until_committed(end, [hanging.node]).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_between_nodes() {
+    let cluster = Cluster::start().await;
+    let old = cluster.leader(&[]).await;
+    let end = write(old, 5).await;
+    cluster.until_committed(end, cluster.nodes()).await;
+    let to = cluster.members.iter().find(|member| member.node != old.node).unwrap();
+    timeout(PATIENCE, old.replica.transfer_leader(to.node)).await.unwrap().unwrap();
+    let serves = |leadership: &crate::raft::Leadership| leadership.serves_writes;
+    timeout(PATIENCE, to.replica.leadership().wait_for(serves)).await.unwrap().unwrap();
+    assert_eq!(write(to, 1).await, end + 2);
+    cluster.shutdown().await;
+}
