@@ -19,4 +19,5 @@ pub mod router;
 pub mod runtime;
 pub mod server;
 pub mod shutdown;
+pub mod survey;
 pub mod usage;

@@ -49,6 +49,7 @@ use crate::raft::{Leadership, PeerNetwork, Replica};
 use crate::router::{OpenPartitions, Router};
 use crate::runtime;
 use crate::shutdown::Shutdown;
+use crate::survey::Survey;
 
 pub use duties::Duties;
 pub use error::{GroupName, StartError};
@@ -146,6 +147,7 @@ pub struct Node {
     desk: Arc<Desk>,
     peers: Peers,
     router: Router,
+    survey: Survey,
     metadata: Arc<Metadata>,
     partitions: Arc<Partitions>,
     duties: Duties,
@@ -211,6 +213,8 @@ impl Node {
         let duties = Duties::new(controller.clone(), replica.clone(), table.subscribe(), options.clock.clone());
         desk.open(Running { replica, image: image.clone(), controller, duties: duties.clone() });
         let router = Router::new(identity.node, image.clone(), table.subscribe(), gate);
+        let survey = Survey::new(router.clone(), duties.clone(), peers.clone(), options.clock.clone());
+        desk.open_survey(survey.clone());
         let partitions = Partitions::new(
             identity.node,
             Arc::clone(&data),
@@ -229,6 +233,7 @@ impl Node {
             desk,
             peers,
             router,
+            survey,
             metadata,
             partitions,
             duties,
@@ -301,6 +306,11 @@ impl Node {
     #[must_use]
     pub fn controller_leadership(&self) -> watch::Receiver<Leadership> {
         self.metadata.replica.leadership()
+    }
+
+    /// What the nodes say of themselves and of their replicas.
+    pub(crate) fn survey(&self) -> Survey {
+        self.survey.clone()
     }
 
     /// Resolves when the node cannot go on: its disk failed, or a part of it stopped. The process should end with an

@@ -123,11 +123,16 @@ impl Router {
         let Some(assignment) = found.partition(partition) else {
             return Err(RouteError::UnknownPartition { topic, partition, count: found.partition_count() });
         };
-        match assignment.replicas.first() {
-            Some(instead) if !assignment.replicas.contains(&self.node) => {
-                Err(RouteError::Elsewhere { topic, partition, instead: *instead })
-            }
-            _ => Err(RouteError::NotOpen { topic, partition }),
+        if assignment.holds(self.node) {
+            return Err(RouteError::NotOpen { topic, partition });
+        }
+        // The preferred leader leads, unless it does not answer; then one of the others knows who does.
+        let image = self.image.borrow();
+        let answers = |node: &&NodeId| image.member(**node).is_some_and(|member| !member.is_fenced);
+        let replicas = &assignment.replicas;
+        match replicas.iter().find(answers).or_else(|| replicas.first()) {
+            Some(instead) => Err(RouteError::Elsewhere { topic, partition, instead: *instead }),
+            None => Err(RouteError::NotOpen { topic, partition }),
         }
     }
 
@@ -135,6 +140,14 @@ impl Router {
     #[must_use]
     pub fn open_partition(&self, id: TopicPartition) -> Option<PartitionHandle> {
         self.partitions.borrow().get(&id).cloned()
+    }
+
+    /// All partitions that run on this node.
+    #[must_use]
+    pub fn open_partitions(&self) -> Vec<(TopicPartition, PartitionHandle)> {
+        let mut open: Vec<_> = self.partitions.borrow().iter().map(|(id, handle)| (*id, handle.clone())).collect();
+        open.sort_unstable_by_key(|(id, _)| *id);
+        open
     }
 
     /// Waits until this node has opened what it holds of a topic, so that who created the topic can use it at once.

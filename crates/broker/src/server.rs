@@ -20,7 +20,7 @@ use crate::admission::ByteBudget;
 use crate::clock::Clock;
 use crate::config::{ClusterConfig, Config};
 use crate::front::grpc::{
-    BindError, Context, Health, Listener, ListenerLimits, MessageLimits, ReflectionError, Serving, routes,
+    BindError, Context, Health, Listener, ListenerLimits, MessageLimits, Proxy, ReflectionError, Serving, routes,
 };
 use crate::node::{ClusterOptions, Node, NodeFailure, NodeOptions};
 use crate::shutdown::Shutdown;
@@ -230,10 +230,12 @@ fn context(config: &Config, node: &Node, clock: Clock, shutdown: Shutdown) -> Co
         router: node.router().clone(),
         controller: node.controller().clone(),
         controller_leadership: node.controller_leadership(),
+        survey: node.survey(),
         clock,
         data_messages: messages(config.limits.produce_in_flight_bytes, highwater_types::limits::MESSAGE_BYTES_MAX),
         control_messages: messages(CONTROL_BYTES, CONTROL_MESSAGE_BYTES_MAX),
         decoded: ByteBudget::new(config.limits.read_decoded_bytes),
+        proxy: Proxy::new(),
         shutdown,
     }
 }

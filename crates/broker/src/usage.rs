@@ -5,7 +5,10 @@
 //! Never: touches a disk: these files are views of the kernel's memory, so reading them does not block.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::{fs, io};
+
+use crate::clock::Clock;
 
 /// Processor time and memory of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -57,6 +60,13 @@ impl Usage {
             rss_peak_bytes: field("VmHWM")? * 1024,
         })
     }
+}
+
+/// A name of this process that no other one has, on this machine or another: what nodes share that say the same.
+#[must_use]
+pub fn process_name(clock: &Clock) -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| clock.unique_id().to_string())
 }
 
 /// How much memory this process may use, in bytes: the limit of its control group, else the machine's memory.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use highwater_client::Client;
 
 use crate::error::CliError;
-use crate::{bench, config, consume, dev, dump, health, produce, server, topic};
+use crate::{bench, cluster, config, consume, dev, dump, health, produce, server, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -29,10 +29,13 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Start one node on this machine, with no configuration file; prints 'ready' when it serves
+    /// Start a node, or a cluster of several, on this machine, with no configuration file; prints 'ready' when it serves
     Dev(dev::DevArgs),
     /// Start a node from a configuration file; prints 'ready' when it serves
     Server(server::ServerArgs),
+    /// Look after a cluster: its nodes, what they hold, and who leads
+    #[command(subcommand)]
+    Cluster(cluster::ClusterVerb),
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::TopicVerb),

@@ -1,6 +1,6 @@
 //! `highwater bench produce|consume|latency`: what a running server does, as its clients see it.
 //!
-//! Owns: the arguments, the topic of a run (made before, deleted after), and the server's own account of its cost.
+//! Owns: the arguments, the topic of a run (made before, deleted after), and the cluster's own account of its cost.
 //!
 //! Never: runs a server. The client that measures is in this process, the server is not.
 
@@ -12,9 +12,11 @@ mod produce;
 mod report;
 mod schedule;
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use highwater_broker::config::ByteSize;
-use highwater_client::{Client, NewTopic, ProducerBuilder};
+use highwater_client::{Client, NewTopic, NodeUsage, ProducerBuilder};
 use highwater_types::TopicName;
 
 use self::report::{BenchReport, ServerCost};
@@ -139,20 +141,37 @@ impl Topic {
     }
 }
 
-/// The server's own account of what it used since a moment.
+/// What the nodes of the cluster say that they used since a moment, all of them together.
 struct CostMeter {
     cpu_seconds_before: f64,
 }
 
 impl CostMeter {
     async fn start(client: &Client) -> Result<Self, CliError> {
-        let usage = client.admin().node_usage().await.map_err(CliError::Request)?;
-        Ok(Self { cpu_seconds_before: usage.cpu.as_secs_f64() })
+        let usage = Self::usage(client).await?;
+        Ok(Self { cpu_seconds_before: usage.cpu_seconds })
     }
 
     async fn stop(self, client: &Client) -> Result<ServerCost, CliError> {
-        let usage = client.admin().node_usage().await.map_err(CliError::Request)?;
-        let cpu_seconds = (usage.cpu.as_secs_f64() - self.cpu_seconds_before).max(0.0);
-        Ok(ServerCost { cpu_seconds, rss_peak_bytes: usage.rss_peak_bytes })
+        let usage = Self::usage(client).await?;
+        let cpu_seconds = (usage.cpu_seconds - self.cpu_seconds_before).max(0.0);
+        Ok(ServerCost { cpu_seconds, ..usage })
+    }
+
+    /// The sum over all processes; nodes that share one are counted once. A node that does not answer would make the
+    /// figures better than they are, so it is an error.
+    async fn usage(client: &Client) -> Result<ServerCost, CliError> {
+        let admin = client.admin();
+        let nodes = admin.describe_cluster().await.map_err(CliError::Request)?.nodes;
+        let mut processes = BTreeMap::new();
+        for node in nodes {
+            let usage = admin.node_usage_of(node.id).await.map_err(CliError::Request)?;
+            processes.insert(usage.process.clone(), usage);
+        }
+        let sum = |cost: ServerCost, usage: &NodeUsage| ServerCost {
+            cpu_seconds: cost.cpu_seconds + usage.cpu.as_secs_f64(),
+            rss_peak_bytes: cost.rss_peak_bytes.saturating_add(usage.rss_peak_bytes),
+        };
+        Ok(processes.values().fold(ServerCost { cpu_seconds: 0.0, rss_peak_bytes: 0 }, sum))
     }
 }

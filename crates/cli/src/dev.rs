@@ -1,33 +1,48 @@
-//! `highwater dev`: one node on this machine, with nothing to prepare.
+//! `highwater dev`: a node on this machine, or a cluster of several, with nothing to prepare.
 //!
-//! Owns: the banner. The node itself is the same as that of `highwater server`.
+//! Owns: the banner, and where each of several nodes is. The nodes themselves are the same as that of
+//! `highwater server`.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use highwater_broker::config::Sources;
+use highwater_broker::config::{Config, Sources};
 
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
-use crate::serving::{run_node, start_logging};
+use crate::serving::{run_node, run_nodes, start_logging};
 
 /// Which log lines `dev` writes unless it is told otherwise: the banner says the rest.
 const QUIET: &str = "warn";
 const DEFAULT_PORT: u16 = 7400;
+/// Between the ports of two nodes.
+const PORTS_APART: u16 = 10;
 
 /// What `highwater dev` takes.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The data directory is ./highwater-data unless --data says otherwise; it is made when it is missing.\n\
-                        Ctrl-C stops the node in order, a second Ctrl-C at once."
+                        Several nodes have theirs in node-1, node-2 ... below it, and listen ten ports apart.\n\
+                        Ctrl-C stops everything in order, a second Ctrl-C at once."
 )]
 pub(crate) struct DevArgs {
+    /// Run a cluster of so many nodes, 1, 3 or 5, all in this process
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = node_count)]
+    nodes: u16,
     #[command(flatten)]
     node: NodeArgs,
 }
 
-/// Runs a node until it is asked to stop.
+fn node_count(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(count @ (1 | 3 | 5)) => Ok(count),
+        _ => Err("1, 3 or 5: a cluster goes on while more than half of its nodes run".to_owned()),
+    }
+}
+
+/// Runs a node, or several, until asked to stop.
 pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
     // Nobody joins a node that is tried out, and the port that a cluster has may be another one's.
     let sources = Sources::of_process(None).with_preset("dev", "cluster.listen", "127.0.0.1:0");
@@ -36,7 +51,75 @@ pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
     let filter = if is_asked { &config.logging.filter } else { QUIET };
     start_logging(filter, config.logging.format)?;
     let data = config.data.dir.clone();
-    run_node(config, move |address| banner(address, &data, &own_name()))
+    check_data(&data, args.nodes)?;
+    if args.nodes == 1 {
+        return run_node(config, move |address| banner(address, &data, &own_name()));
+    }
+    let places = Place::of(&config, args.nodes)?;
+    let voters: Vec<String> = places.iter().map(|place| place.peers.to_string()).collect();
+    let load = |place: &Place| {
+        let flag = "--nodes";
+        let sources = [
+            ("data.dir", place.data.to_string_lossy().into_owned()),
+            ("grpc.listen", place.clients.to_string()),
+            ("cluster.listen", place.peers.to_string()),
+            ("cluster.first_voters", voters.join(",")),
+        ];
+        args.node.load_with(Sources::of_process(None), sources.iter().map(|(key, value)| (flag, *key, value.as_str())))
+    };
+    let configs = places.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    run_nodes(configs, move |addresses| cluster_banner(addresses, &data, &own_name()))
+}
+
+/// Where one of several nodes is.
+#[derive(Debug)]
+struct Place {
+    data: PathBuf,
+    clients: SocketAddr,
+    peers: SocketAddr,
+}
+
+impl Place {
+    /// The places of `count` nodes: ten ports apart from the address that one node would have; with port 0, on ports
+    /// that are free now.
+    fn of(config: &Config, count: u16) -> Result<Vec<Self>, CliError> {
+        let first = config.grpc.listen;
+        let free = match first.port() {
+            0 => free_ports(first.ip(), usize::from(count) * 2).map_err(CliError::NoPorts)?,
+            _ => Vec::new(),
+        };
+        let mut free = free.into_iter();
+        let mut port = |fixed: u16| SocketAddr::new(first.ip(), free.next().unwrap_or(fixed));
+        let places = (0..count).map(|number| {
+            let clients = first.port().saturating_add(number.saturating_mul(PORTS_APART));
+            let data = config.data.dir.join(format!("node-{}", number + 1));
+            Self { data, clients: port(clients), peers: port(clients.saturating_add(1)) }
+        });
+        Ok(places.collect())
+    }
+}
+
+/// So many different ports that nobody uses at the moment.
+fn free_ports(ip: IpAddr, count: usize) -> io::Result<Vec<u16>> {
+    // All are held until the last one is found, so that none is given twice.
+    let held = (0..count).map(|_| TcpListener::bind((ip, 0))).collect::<io::Result<Vec<_>>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// Refuses data that was made with another number of nodes: their cluster would wait for nodes that nobody starts.
+fn check_data(data: &Path, nodes: u16) -> Result<(), CliError> {
+    let there = (1..=9).filter(|number| data.join(format!("node-{number}")).exists()).count();
+    let has_one = data.join("identity").exists();
+    let found = match (there, has_one) {
+        (0, false) => return Ok(()),
+        (0, true) if nodes == 1 => return Ok(()),
+        (_, true) => "the data of one node".to_owned(),
+        (there, false) if there == usize::from(nodes) => return Ok(()),
+        (there, false) => format!("the data of {there} nodes"),
+    };
+    let same = if has_one { "leave out --nodes".to_owned() } else { format!("say --nodes {there}") };
+    let advice = format!("{same}, or name another directory with --data");
+    Err(CliError::OtherData { data: data.to_owned(), found, advice })
 }
 
 /// How this binary was called, so that what the banner tells to copy works from where the user is.
@@ -66,6 +149,33 @@ Next, in another terminal:
     )
 }
 
+fn cluster_banner(addresses: &[SocketAddr], data: &Path, name: &str) -> String {
+    let list = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+    let is_usual = addresses.first().is_some_and(|first| is_default(*first));
+    let server = if is_usual { String::new() } else { format!(" --server {list}") };
+    format!(
+        "\
+Highwater {version}, a cluster of {count} nodes on this machine
+
+  gRPC         {list}
+  data         {data}, node-1 to node-{count}
+  durability   acknowledged = fsynced by a majority of a partition's replicas
+
+Next, in another terminal:
+
+  {name} topic create greetings -p 3 -r {count}{server}
+  seq 5 | {name} produce greetings{server}
+  {name} consume greetings --offset start --exit-at-end{server}
+  {name} topic describe greetings{server}
+  {name} cluster status{server}
+  {name} cluster drain 1 --wait{server}      # node 1 hands over all that it leads; --undo lets it lead again
+",
+        version = env!("CARGO_PKG_VERSION"),
+        count = addresses.len(),
+        data = data.display(),
+    )
+}
+
 fn is_default(address: SocketAddr) -> bool {
     address.ip().is_loopback() && address.is_ipv4() && address.port() == DEFAULT_PORT
 }
@@ -82,5 +192,28 @@ mod tests {
         let usual = banner("127.0.0.1:7400".parse().unwrap(), Path::new("d"), "highwater");
         assert!(!usual.contains("--server"), "{usual}");
         assert!(usual.contains("acknowledged = fsynced"), "{usual}");
+    }
+
+    #[test]
+    fn the_commands_of_a_clusters_banner_reach_every_node() {
+        let addresses: Vec<SocketAddr> =
+            ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(|address| address.parse().unwrap()).to_vec();
+        let text = cluster_banner(&addresses, Path::new("d"), "highwater");
+        assert_eq!(text.matches("--server 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3").count(), 6, "{text}");
+        assert!(text.contains("-r 3"), "{text}");
+    }
+
+    #[test]
+    fn data_of_another_number_of_nodes_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(check_data(data.path(), 1).is_ok() && check_data(data.path(), 3).is_ok(), "nothing is there");
+        for number in 1..=3 {
+            std::fs::create_dir(data.path().join(format!("node-{number}"))).unwrap();
+        }
+        assert!(check_data(data.path(), 3).is_ok());
+        for nodes in [1, 5] {
+            let refused = check_data(data.path(), nodes).unwrap_err().to_string();
+            assert!(refused.contains("3 nodes") && refused.contains("--nodes 3"), "{refused}");
+        }
     }
 }

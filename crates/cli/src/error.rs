@@ -56,6 +56,42 @@ pub(crate) enum CliError {
         /// The topic.
         topic: TopicName,
     },
+    /// A verb that takes something away was given without `--yes`.
+    #[error("this {what}")]
+    NeedsYesTo {
+        /// What it does.
+        what: String,
+    },
+    /// Something is wrong with the cluster; standard output says what.
+    #[error("{problems} problem{}", if *problems == 1 { "" } else { "s" })]
+    Unhealthy {
+        /// How many.
+        problems: usize,
+    },
+    /// What was waited for is not done yet.
+    #[error("not done after {}: {still}; it goes on", humantime::format_duration(*waited))]
+    NotYet {
+        /// How far it is.
+        still: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The cluster did not say where its nodes listen for other nodes.
+    #[error("no node of the cluster listens for other nodes, so none can be joined")]
+    NobodyToJoin,
+    /// No free ports can be found.
+    #[error("no free ports can be found: {0}")]
+    NoPorts(io::Error),
+    /// The data directory is not one that `dev` can use with so many nodes.
+    #[error("{} holds {found}; {advice}", data.display())]
+    OtherData {
+        /// The data directory.
+        data: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What to do.
+        advice: String,
+    },
     /// The settings of a node are wrong.
     #[error(transparent)]
     Config(ConfigError),
@@ -157,6 +193,8 @@ impl CliError {
             | Self::Health(HealthError::Connect(_))
             | Self::TopicName(_)
             | Self::NeedsYes { .. }
+            | Self::NeedsYesTo { .. }
+            | Self::OtherData { .. }
             | Self::Config(_)
             | Self::BadLogFilter { .. } => WRONG_USAGE,
             Self::Health(_) => FAILED,
@@ -175,6 +213,10 @@ impl CliError {
             | Self::Signals(_)
             | Self::Stdout(_)
             | Self::Json(_)
+            | Self::Unhealthy { .. }
+            | Self::NotYet { .. }
+            | Self::NobodyToJoin
+            | Self::NoPorts(_)
             | Self::Histogram => FAILED,
             Self::BenchProduce(_) | Self::BenchLost { .. } => FAILED,
             Self::Interrupted => INTERRUPTED,
@@ -200,7 +242,10 @@ impl CliError {
             Self::Start(error) if matches!(**error, StartError::Bind(_)) => {
                 Some("stop what listens there, or choose another port with --listen 127.0.0.1:PORT".to_owned())
             }
-            Self::NeedsYes { .. } => Some("say --yes if that is what you want".to_owned()),
+            Self::NeedsYes { .. } | Self::NeedsYesTo { .. } => Some("say --yes if that is what you want".to_owned()),
+            Self::NobodyToJoin => {
+                Some("give its nodes a cluster.listen and cluster.advertised, and start them again".to_owned())
+            }
             _ => None,
         }
     }

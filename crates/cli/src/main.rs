@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod clock;
+mod cluster;
 mod config;
 mod console;
 mod consume;
@@ -51,6 +52,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Dev(args) => dev::run(args),
         Verb::Server(args) => server::run(args),
         Verb::Health(args) => on_runtime(health::run(args)),
+        Verb::Cluster(verb) => cluster::run(verb),
         Verb::Topic(verb) => on_runtime(topic::run(verb)),
         Verb::Produce(args) => on_runtime(produce::run(args)),
         Verb::Consume(args) => on_runtime(consume::run(args)),

@@ -19,6 +19,9 @@ pub(crate) struct NodeArgs {
     /// Where to listen; port 0 takes any free one [setting grpc.listen]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
+    /// Where to listen for other nodes [setting cluster.listen]
+    #[arg(long, value_name = "IP:PORT")]
+    peer_listen: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter [setting logging.filter]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -37,12 +40,22 @@ impl NodeArgs {
     }
 
     /// The settings that come of `sources` and these flags.
-    pub(crate) fn load_from(&self, mut sources: Sources) -> Result<Config, CliError> {
+    pub(crate) fn load_from(&self, sources: Sources) -> Result<Config, CliError> {
+        self.load_with(sources, std::iter::empty())
+    }
+
+    /// The same, where some settings, each as a flag, a key and a value, go before all others.
+    pub(crate) fn load_with<'a>(
+        &self,
+        mut sources: Sources,
+        first: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
+    ) -> Result<Config, CliError> {
         if let Some(data) = &self.data {
             sources = sources.with_flag("--data", "data.dir", data.to_string_lossy());
         }
         let texts = [
             ("--listen", "grpc.listen", &self.listen),
+            ("--peer-listen", "cluster.listen", &self.peer_listen),
             ("--log", "logging.filter", &self.log),
             ("--log-format", "logging.format", &self.log_format),
         ];
@@ -54,6 +67,7 @@ impl NodeArgs {
         for pair in &self.set {
             sources = sources.with_flag("--set", &pair.key, &pair.value);
         }
+        sources = first.fold(sources, |sources, (flag, key, value)| sources.with_flag(flag, key, value));
         Config::load(&sources).map_err(CliError::Config)
     }
 }

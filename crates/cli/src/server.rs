@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use highwater_broker::config::Config;
 
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
@@ -22,9 +23,13 @@ pub(crate) struct ServerArgs {
 
 /// Runs a node until it is asked to stop.
 pub(crate) fn run(args: ServerArgs) -> Result<(), CliError> {
-    let config = args.node.load(Some(args.config))?;
+    serve(&args.node.load(Some(args.config))?)
+}
+
+/// Runs a node with these settings until it is asked to stop.
+pub(crate) fn serve(config: &Config) -> Result<(), CliError> {
     start_logging(&config.logging.filter, config.logging.format)?;
     let data = config.data.dir.clone();
     let banner = move |address| format!("gRPC {address}\ndata {}\ndurability acknowledged = fsynced", data.display());
-    run_node(config, banner)
+    run_node(config.clone(), banner)
 }

@@ -1,4 +1,4 @@
-//! Running a node in this process until it is asked to stop or fails: what `dev` and `server` share.
+//! Running nodes in this process until they are asked to stop or fail: what `dev` and `server` share.
 //!
 //! Owns: the log, the signals, and the word `ready`.
 //!
@@ -8,6 +8,7 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
+use futures_util::future::{select_all, try_join_all};
 use highwater_broker::config::{Config, LogFormat};
 use highwater_broker::server::Server;
 use tracing_subscriber::EnvFilter;
@@ -23,26 +24,51 @@ pub(crate) fn run_node(
     config: Config,
     banner: impl FnOnce(SocketAddr) -> String + Send + 'static,
 ) -> Result<(), CliError> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    on_runtime_of(runtime.worker_threads(config.limits.threads), serve(config, banner))
+    run_nodes(vec![config], |addresses| addresses.first().map_or_else(String::new, |address| banner(*address)))
 }
 
-async fn serve(config: Config, banner: impl FnOnce(SocketAddr) -> String) -> Result<(), CliError> {
+/// Starts nodes that make one cluster, prints `banner` and `ready` when all of them serve, and returns when they have
+/// stopped.
+pub(crate) fn run_nodes(
+    configs: Vec<Config>,
+    banner: impl FnOnce(&[SocketAddr]) -> String + Send + 'static,
+) -> Result<(), CliError> {
+    let threads = configs.iter().map(|config| config.limits.threads).max().unwrap_or(1);
+    // One that waits for its disk must not hold up the others.
+    let threads = if configs.len() > 1 { threads.max(2) } else { threads };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    on_runtime_of(runtime.worker_threads(threads), serve(configs, banner))
+}
+
+async fn serve(configs: Vec<Config>, banner: impl FnOnce(&[SocketAddr]) -> String) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::Signals)?;
-    let server = tokio::select! {
-        started = Server::start(config) => started.map_err(|source| CliError::Start(Box::new(source)))?,
+    // Together: none of them serves before a majority is there.
+    let starting = try_join_all(configs.into_iter().map(Server::start));
+    let servers = tokio::select! {
+        started = starting => started.map_err(|source| CliError::Start(Box::new(source)))?,
         () = signals.next() => return Err(CliError::Interrupted),
     };
-    write_stdout(format!("{}\nready\n", banner(server.address())).as_bytes())?;
+    let addresses: Vec<SocketAddr> = servers.iter().map(Server::address).collect();
+    write_stdout(format!("{}\nready\n", banner(&addresses)).as_bytes())?;
+    let failed = select_all(servers.iter().map(|server| Box::pin(server.failed())));
     tokio::select! {
         () = signals.next() => remark("stopping; once more to stop at once"),
-        _failure = server.failed() => {}
+        _failure = failed => {}
     }
     // Tells the failure, too, if there was one.
     tokio::select! {
-        stopped = server.shutdown() => stopped.map_err(CliError::NodeFailed),
+        stopped = stop(servers) => stopped,
         () = signals.next() => Err(CliError::Interrupted),
     }
+}
+
+/// Stops one after the other: each hands over what it leads to those that still run.
+async fn stop(servers: Vec<Server>) -> Result<(), CliError> {
+    let mut first_failure = Ok(());
+    for server in servers {
+        first_failure = first_failure.and(server.shutdown().await.map_err(CliError::NodeFailed));
+    }
+    first_failure
 }
 
 /// Writes log lines to standard error from now on.

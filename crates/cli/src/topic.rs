@@ -20,7 +20,7 @@ pub(crate) enum TopicVerb {
     Create(CreateArgs),
     /// List all topics
     List(ListArgs),
-    /// Show the partitions of a topic with their leaders and offsets, and its settings
+    /// Show the partitions of a topic with their leaders, replicas, lag and offsets, and its settings
     Describe(DescribeArgs),
     /// Change the settings of a topic, or add partitions
     Alter(AlterArgs),
@@ -70,7 +70,7 @@ pub(crate) struct DescribeArgs {
 
 /// What `topic alter` takes.
 #[derive(Debug, Args)]
-#[group(id = "change", required = true, multiple = true, args = ["config", "unset", "partitions"])]
+#[group(id = "change", required = true, multiple = true, args = ["config", "unset", "partitions", "replicas"])]
 pub(crate) struct AlterArgs {
     /// The topic
     topic: TopicName,
@@ -83,6 +83,9 @@ pub(crate) struct AlterArgs {
     /// Grow to so many partitions; records with a key may then go to another one than before
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
+    /// Keep each partition on so many nodes; the cluster moves them one after another
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    replicas: Option<u32>,
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
@@ -145,6 +148,9 @@ async fn alter(args: AlterArgs) -> Result<(), CliError> {
     }
     if let Some(count) = args.partitions {
         change = change.partitions(count);
+    }
+    if let Some(count) = args.replicas {
+        change = change.replicas(count);
     }
     admin.alter_topic(args.topic.as_str(), change).await.map_err(CliError::topic(&args.topic))?;
     show(&admin, &args.topic, args.output).await

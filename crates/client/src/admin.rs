@@ -2,6 +2,7 @@
 //!
 //! Never holds state: an answer is what the server said at that moment.
 
+mod cluster;
 mod model;
 
 use highwater_proto::v1;
@@ -13,8 +14,9 @@ use crate::position::Position;
 use crate::read_service;
 use crate::request::{Repeat, RequestError, request};
 
+pub use cluster::{Cluster, Node, NodeState, NodeUsage, PlannedMove, Problem, Severity};
 pub use model::{
-    Cluster, ConfigValue, NewTopic, Node, NodeUsage, Partition, PartitionOffset, Topic, TopicChange, TopicDescription,
+    ConfigValue, NewTopic, Partition, PartitionOffset, ReplicaRole, ReplicaStatus, Topic, TopicChange, TopicDescription,
 };
 
 /// Topics, offsets, and what the cluster is. Made by [`Client::admin`]; cheap to clone.
@@ -120,18 +122,6 @@ impl Admin {
         TopicDescription::from_wire(answer).ok_or(missing_topic("describe_topic"))
     }
 
-    /// The nodes of the cluster and who controls it.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn describe_cluster(&self) -> Result<Cluster, RequestError> {
-        let answer = request(&self.client.shared, Repeat::Harmless, |channel| async move {
-            AdminServiceClient::new(channel).describe_cluster(v1::DescribeClusterRequest {}).await
-        })
-        .await?;
-        Ok(Cluster::from_wire(answer))
-    }
-
     /// Turns positions into offsets: where reading from each of them would start.
     ///
     /// The answers come in the order of the questions.
@@ -159,18 +149,6 @@ impl Admin {
             return Err(wrong);
         }
         offsets.into_iter().map(|offset| PartitionOffset::from_wire(&offset).ok_or(wrong.clone())).collect()
-    }
-
-    /// What the node that answers has used of its machine.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn node_usage(&self) -> Result<NodeUsage, RequestError> {
-        let answer = request(&self.client.shared, Repeat::Harmless, |channel| async move {
-            AdminServiceClient::new(channel).node_usage(v1::NodeUsageRequest {}).await
-        })
-        .await?;
-        Ok(NodeUsage::from_wire(&answer))
     }
 }
 

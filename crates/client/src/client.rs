@@ -1,6 +1,6 @@
 //! The entry: where the servers are, and the handles that do the work.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::admin::Admin;
@@ -8,6 +8,10 @@ use crate::connection::Connections;
 use crate::error::ConnectionError;
 use crate::producer::ProducerBuilder;
 use crate::reader::ReaderBuilder;
+
+/// How often the nodes of the cluster are asked for when nothing fails, and at most.
+const LEARN_EVERY: Duration = Duration::from_secs(60);
+const LEARN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A cluster, as a client sees it. Cheap to clone; all clones share their connections.
 ///
@@ -36,7 +40,7 @@ pub(crate) struct Shared {
 
 impl Client {
     /// Connects to a cluster through one of its servers, given as `HOST:PORT`; several are separated by commas, and
-    /// the first that answers is used.
+    /// the first that answers is used. The other nodes of the cluster are learnt from it.
     ///
     /// # Errors
     /// When an address is not of that form, or none of the servers can be reached within 5 seconds each.
@@ -86,6 +90,10 @@ impl Client {
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())
     }
+
+    fn keep_learning(&self) {
+        tokio::spawn(learn(Arc::downgrade(&self.shared)));
+    }
 }
 
 /// Settings of a [`Client`]; made by [`Client::builder`].
@@ -134,13 +142,16 @@ impl ClientBuilder {
     /// # Errors
     /// When there is no address, one is not `HOST:PORT`, or none of the servers can be reached.
     pub async fn connect(self) -> Result<Client, ConnectError> {
-        let client = self.connect_lazily()?;
+        let client = self.build()?;
         let connections = &client.shared.connections;
         let mut failed = ConnectError::NoServers;
         for _ in 0..connections.server_count() {
             let server = connections.current();
             match connections.connect(&server).await {
-                Ok(()) => return Ok(client),
+                Ok(()) => {
+                    client.keep_learning();
+                    return Ok(client);
+                }
                 Err(error) => failed = error,
             }
             connections.rotate(&server);
@@ -155,8 +166,33 @@ impl ClientBuilder {
     /// # Errors
     /// When there is no address, or one is not `HOST:PORT`.
     pub fn connect_lazily(self) -> Result<Client, ConnectError> {
+        let client = self.build()?;
+        client.keep_learning();
+        Ok(client)
+    }
+
+    fn build(self) -> Result<Client, ConnectError> {
         let connections = Arc::new(Connections::new(&self.servers, self.connect_timeout)?);
         Ok(Client { shared: Arc::new(Shared { connections, request_timeout: self.request_timeout }) })
+    }
+}
+
+/// Keeps the list of servers as the cluster tells it, for as long as the client lives: those that were named at the
+/// start may all be gone one day.
+async fn learn(client: Weak<Shared>) {
+    loop {
+        let Some(shared) = client.upgrade() else { return };
+        let connections = Arc::clone(&shared.connections);
+        match Admin::new(Client { shared }).describe_cluster().await {
+            Ok(cluster) => connections.learn(cluster.nodes.into_iter().map(|node| node.address)),
+            Err(error) => tracing::debug!(%error, "the nodes of the cluster could not be asked for"),
+        }
+        let failed = connections.failed();
+        // Nothing is held from here on that would keep the client or its connections.
+        drop(connections);
+        // Not at every failure at once: many may notice the same one.
+        tokio::time::sleep(LEARN_PAUSE).await;
+        let _quiet = tokio::time::timeout(LEARN_EVERY, failed.notified()).await;
     }
 }
 

@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::client::ConnectError;
@@ -19,8 +20,12 @@ const STREAMS_PER_CONNECTION: usize = 64;
 /// The 64 KiB that HTTP/2 starts with starve a connection: a fifth of the throughput, measured.
 const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const FRAME_BYTES_MAX: u32 = 1024 * 1024;
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that is asked while something waits for it and does not answer in time is given up: it may be stopped, or
+/// cut off, while its connections stay open. Another may lead by then.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The most servers that are learnt of a cluster.
+const LEARNT_SERVERS_MAX: usize = 256;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,11 +38,16 @@ pub(crate) enum Purpose {
 /// The servers of one cluster and the connections to them.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    servers: Vec<Arc<str>>,
+    /// Those that the program named: they stay.
+    named: Vec<Arc<str>>,
+    /// Those, and after them what the cluster told of its nodes.
+    servers: RwLock<Vec<Arc<str>>>,
     /// Which of `servers` is used now; counts up, modulo their number.
     current: AtomicUsize,
     connect_timeout: Duration,
     pool: Mutex<Pool>,
+    /// Rung when a server did not work, so that the cluster is asked where else to go.
+    failed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -63,22 +73,30 @@ impl Connections {
         if servers.is_empty() {
             return Err(ConnectError::NoServers);
         }
-        let servers: Vec<Arc<str>> = servers.iter().map(|server| Arc::from(server.trim())).collect();
-        for server in &servers {
+        let named: Vec<Arc<str>> = servers.iter().map(|server| Arc::from(server.trim())).collect();
+        for server in &named {
             endpoint(server, connect_timeout)?;
         }
-        Ok(Self { servers, current: AtomicUsize::new(0), connect_timeout, pool: Mutex::default() })
+        Ok(Self {
+            servers: RwLock::new(named.clone()),
+            named,
+            current: AtomicUsize::new(0),
+            connect_timeout,
+            pool: Mutex::default(),
+            failed: Arc::default(),
+        })
     }
 
     /// How many servers there are to try.
     pub(crate) fn server_count(&self) -> usize {
-        self.servers.len()
+        self.servers.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The server to use now.
     pub(crate) fn current(&self) -> Arc<str> {
-        let index = self.current.load(Ordering::Relaxed) % self.servers.len().max(1);
-        self.servers.get(index).cloned().unwrap_or_default()
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self.current.load(Ordering::Relaxed) % servers.len().max(1);
+        servers.get(index).cloned().unwrap_or_default()
     }
 
     /// `failed` did not work: whoever asks next gets the server after it.
@@ -88,6 +106,32 @@ impl Connections {
             // Lost races mean that another caller has moved on already, which is as good.
             let _ = self.current.compare_exchange(current, current + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
+        self.failed.notify_one();
+    }
+
+    /// What is rung when a server did not work.
+    pub(crate) fn failed(&self) -> Arc<Notify> {
+        Arc::clone(&self.failed)
+    }
+
+    /// Takes in where the nodes of the cluster are reached, so that the ones that were named may be gone.
+    pub(crate) fn learn(&self, told: impl IntoIterator<Item = String>) {
+        let told = told.into_iter().filter(|server| endpoint(server, self.connect_timeout).is_ok()).map(Arc::from);
+        let mut servers = self.named.clone();
+        for server in told.take(LEARNT_SERVERS_MAX) {
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        let mut known = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        if *known == servers {
+            return;
+        }
+        // The one in use stays in use, wherever it stands now.
+        let index = self.current.load(Ordering::Relaxed) % known.len().max(1);
+        let place = known.get(index).and_then(|used| servers.iter().position(|server| server == used));
+        self.current.store(place.unwrap_or(0), Ordering::Relaxed);
+        *known = servers;
     }
 
     /// Connects now, to say early and clearly when that does not work.
@@ -207,6 +251,18 @@ mod tests {
         assert_eq!(&*connections.current(), "b:1");
         connections.rotate("b:1");
         assert_eq!(&*connections.current(), "a:1");
+    }
+
+    #[test]
+    fn what_the_cluster_tells_is_tried_after_what_was_named() {
+        let connections = connections(&["a:1", "b:1"]).unwrap();
+        connections.rotate("a:1");
+        connections.learn(["c:1".to_owned(), "b:1".to_owned(), "not an address".to_owned()]);
+        assert_eq!((&*connections.current(), connections.server_count()), ("b:1", 3), "the one in use stays in use");
+        connections.rotate("b:1");
+        assert_eq!(&*connections.current(), "c:1");
+        connections.learn(["d:1".to_owned()]);
+        assert_eq!(&*connections.current(), "a:1", "one that is gone from the cluster is left");
     }
 
     #[test]

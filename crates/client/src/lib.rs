@@ -19,6 +19,7 @@ mod client;
 mod clock;
 mod connection;
 mod error;
+mod finder;
 mod health;
 mod position;
 mod producer;
@@ -29,8 +30,8 @@ mod request;
 mod retry;
 
 pub use admin::{
-    Admin, Cluster, ConfigValue, NewTopic, Node, NodeUsage, Partition, PartitionOffset, Topic, TopicChange,
-    TopicDescription,
+    Admin, Cluster, ConfigValue, NewTopic, Node, NodeState, NodeUsage, Partition, PartitionOffset, PlannedMove,
+    Problem, ReplicaRole, ReplicaStatus, Severity, Topic, TopicChange, TopicDescription,
 };
 pub use client::{Client, ClientBuilder, ConnectError};
 pub use error::{ConnectionError, Outcome, ServerError};

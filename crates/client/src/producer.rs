@@ -33,9 +33,9 @@ use self::window::{Window, WindowOptions};
 use crate::client::Client;
 use crate::clock;
 use crate::connection::Purpose;
+use crate::finder::Finder;
 use crate::record::Record;
 use crate::request::RequestError;
-use crate::retry::Backoff;
 
 pub use config::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordMetadata};
@@ -235,8 +235,7 @@ impl Shared {
             window: Window::new(self.window),
             options: self.sender.clone(),
             slot: self.client.shared.connections.slot(Purpose::Produce),
-            backoff: Backoff::default(),
-            leader: None,
+            finder: Finder::default(),
             last_failure: None,
             had_identity: false,
         }

@@ -26,12 +26,13 @@ use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use highwater_types::{Offset, OffsetRange, PartitionId, TopicName};
 
 use self::partition::{Fetched, PartitionOptions, PartitionReader};
+use crate::admin::{Cluster, Partition, Topic};
 use crate::client::Client;
 use crate::connection::Purpose;
+use crate::finder::Finder;
 use crate::position::Position;
 use crate::read_service;
 use crate::request::RequestError;
-use crate::retry::Backoff;
 
 pub use batch::{ReadBatch, ReadRecord, ReadRecords};
 pub use config::ReaderBuilder;
@@ -65,6 +66,8 @@ pub struct Reader {
     client: Client,
     topic: TopicName,
     options: PartitionOptions,
+    /// Where replicas are that do not lead, when they may be read.
+    followers: BTreeMap<PartitionId, Arc<str>>,
     assigned: BTreeMap<PartitionId, Assigned>,
     fetching: FuturesUnordered<Abortable<BoxFuture<'static, Step>>>,
     ready: VecDeque<ReadBatch>,
@@ -93,9 +96,16 @@ impl Reader {
         let topic = TopicName::new(&settings.topic)
             .map_err(|reason| failed(RequestError::InvalidTopicName { name: settings.topic.clone(), reason }))?;
         let mut partitions = settings.partitions.clone();
-        if partitions.is_empty() {
-            let described = settings.client.admin().describe_topic(&settings.topic).await.map_err(failed)?;
-            partitions = described.topic.partitions.iter().map(|partition| partition.partition).collect();
+        let mut followers = BTreeMap::new();
+        if partitions.is_empty() || settings.may_follow {
+            let admin = settings.client.admin();
+            let described = admin.describe_topic(&settings.topic).await.map_err(failed)?;
+            if settings.may_follow {
+                followers = followers_of(&described.topic, &admin.describe_cluster().await.map_err(failed)?);
+            }
+            if partitions.is_empty() {
+                partitions = described.topic.partitions.iter().map(|partition| partition.partition).collect();
+            }
         }
         partitions.sort_unstable();
         partitions.dedup();
@@ -107,6 +117,7 @@ impl Reader {
             bytes_min: u32::try_from(settings.bytes_min).unwrap_or(u32::MAX),
             wait: settings.wait,
             verify_checksums: settings.verify_checksums,
+            may_follow: settings.may_follow,
             out_of_range: settings.out_of_range,
             retry_timeout: settings.retry_timeout,
         };
@@ -114,6 +125,7 @@ impl Reader {
             client: settings.client.clone(),
             topic,
             options,
+            followers,
             assigned: BTreeMap::new(),
             fetching: FuturesUnordered::new(),
             ready: VecDeque::new(),
@@ -148,8 +160,7 @@ impl Reader {
             until,
             options: self.options,
             slot: self.client.shared.connections.slot(Purpose::Read),
-            backoff: Backoff::default(),
-            leader: None,
+            finder: Finder::starting_at(self.followers.get(&partition).cloned()),
             stream: None,
             failing_since: None,
         };
@@ -335,6 +346,18 @@ async fn resolve(
             .ok_or_else(|| failed(incomplete.clone())),
     };
     positions.iter().map(offset).collect()
+}
+
+/// For each partition a replica that does not lead it, the reading spread over them; none where only the leader is.
+fn followers_of(topic: &Topic, cluster: &Cluster) -> BTreeMap<PartitionId, Arc<str>> {
+    let address = |node| cluster.nodes.iter().find(|known| known.id == node && !known.is_fenced);
+    let follower = |partition: &Partition| {
+        let others = partition.replicas.iter().filter(|node| Some(**node) != partition.leader);
+        let others: Vec<_> = others.filter_map(|node| address(*node)).collect();
+        let chosen = others.get(partition.partition.get() as usize % others.len().max(1))?;
+        Some((partition.partition, Arc::from(chosen.address.as_str())))
+    };
+    topic.partitions.iter().filter_map(follower).collect()
 }
 
 /// Where to start instead of at an offset after the end, where nothing would be read and nobody would be told.

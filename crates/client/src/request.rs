@@ -6,14 +6,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use highwater_proto::REDIRECT_METADATA_KEY;
 use highwater_types::{ErrorCode, TopicNameError};
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::client::{ConnectError, Shared};
 use crate::clock;
 use crate::error::{ConnectionError, Failure, Outcome, ServerError};
-use crate::retry::Backoff;
+use crate::finder::Finder;
 
 /// Whether doing a request twice is the same as doing it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +36,10 @@ where
 {
     let timeout = shared.request_timeout;
     let deadline = clock::now() + timeout;
-    let mut backoff = Backoff::default();
-    let mut leader: Option<Arc<str>> = None;
+    let mut finder = Finder::default();
     let mut outcome = Outcome::NotDone;
     loop {
-        let server = leader.take().unwrap_or_else(|| shared.connections.current());
+        let server = finder.server(&shared.connections);
         let channel = shared.connections.channel(&server)?;
         let failure = match tokio::time::timeout_at(deadline, send(channel)).await {
             Ok(Ok(answer)) => return Ok(answer.into_inner()),
@@ -52,17 +53,20 @@ where
         if !failure.is_retryable() || !may_repeat {
             return Err(failure.into());
         }
-        leader = failure.leader_address().cloned();
-        if matches!(failure, Failure::Unsent(_) | Failure::Broken(_)) {
-            shared.connections.rotate(&server);
-        }
         tracing::debug!(%server, %failure, "a request failed and is tried again");
-        let wait = backoff.next(clock::chance());
+        let wait = finder.on_failure(&shared.connections, &server, &failure, clock::chance());
         if clock::now() + wait >= deadline {
             return Err(failure.into());
         }
         tokio::time::sleep(wait).await;
     }
+}
+
+/// A call that goes to the leader itself: a node that does not lead says who does, instead of passing it on.
+pub(crate) fn to_the_leader<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(REDIRECT_METADATA_KEY, MetadataValue::from_static("1"));
+    request
 }
 
 /// Why a single request failed: those of [`Admin`](crate::Admin), and those that a producer or reader makes on its way.

@@ -16,9 +16,14 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// The wait after one more failure: between half and the whole of 20 ms, 40 ms, 80 ms ... 1 s.
     pub(crate) fn next(&mut self, chance: u64) -> Duration {
+        self.next_up_to(LONGEST, chance)
+    }
+
+    /// The same, where waits of more than `longest` would be too long.
+    pub(crate) fn next_up_to(&mut self, longest: Duration, chance: u64) -> Duration {
         let doublings = self.failures.min(16);
         self.failures = self.failures.saturating_add(1);
-        let whole = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+        let whole = FIRST.saturating_mul(1 << doublings).min(longest);
         let half_micros = u64::try_from(whole.as_micros() / 2).unwrap_or(u64::MAX);
         Duration::from_micros(half_micros + chance % (half_micros + 1))
     }

@@ -26,3 +26,10 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// The trailing metadata in which a failed unary call carries a [`v1::Error`], encoded.
 pub const ERROR_METADATA_KEY: &str = "highwater-error-bin";
+
+/// The metadata of a call by which a client says that it goes to the leader itself: with it, a node that does not lead
+/// answers `NOT_LEADER` with the leader's address; without it, the node passes the call on.
+pub const REDIRECT_METADATA_KEY: &str = "highwater-redirect";
+
+/// The metadata of a call that another node passes on. It is never passed on a second time.
+pub const PROXIED_METADATA_KEY: &str = "highwater-proxied";

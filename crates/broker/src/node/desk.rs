@@ -24,6 +24,7 @@ use super::{StartError, on_disk};
 use crate::controller::{ControllerError, ControllerHandle};
 use crate::peer::{ControlService, Hello};
 use crate::raft::Replica;
+use crate::survey::Survey;
 
 /// How long a question about the newest metadata may take.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(2);
@@ -39,6 +40,7 @@ pub(super) struct Desk {
     new_uuid: NodeUuid,
     identity: watch::Sender<Option<Identity>>,
     running: OnceLock<Running>,
+    survey: OnceLock<Survey>,
 }
 
 /// The desk as the links know it. They do not keep it, and so the data directory, from going.
@@ -78,7 +80,7 @@ pub(super) struct Running {
 impl Desk {
     pub(super) fn new(data: Arc<DataDir>, options: ClusterOptions, address: String, new_uuid: NodeUuid) -> Self {
         let identity = watch::Sender::new(data.identity());
-        Self { data, options, address, new_uuid, identity, running: OnceLock::new() }
+        Self { data, options, address, new_uuid, identity, running: OnceLock::new(), survey: OnceLock::new() }
     }
 
     pub(super) fn options(&self) -> &ClusterOptions {
@@ -130,6 +132,12 @@ impl Desk {
         let _again = self.running.set(running);
     }
 
+    /// From now on this node says what it holds, and how its replicas stand.
+    pub(super) fn open_survey(&self, survey: Survey) {
+        // Opened once, by the start.
+        let _again = self.survey.set(survey);
+    }
+
     /// Answers one request.
     pub(super) async fn answer(&self, request: ControlRequest) -> ControlResponse {
         let kind = match request.kind {
@@ -137,6 +145,10 @@ impl Desk {
             Some(Ask::Found(found)) => self.take_place(found).await,
             Some(Ask::Join(join)) => self.let_in(join).await,
             Some(Ask::ConfirmRevision(_)) => self.confirm_revision().await,
+            Some(Ask::DescribeReplicas(request)) => match self.survey.get() {
+                Some(survey) => Answer::ReplicasDescribed(survey.answer(&request)),
+                None => error(Reason::Unavailable, "this node is starting; try again"),
+            },
             Some(other) => self.hand_on(other).await,
             None => error(Reason::Invalid, "this version does not know that request; start the newer one on all nodes"),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use highwater_proto::internal::v1::control_request::Kind as Ask;
 use highwater_proto::internal::v1::control_response::Kind as Answer;
 use highwater_proto::internal::v1::error::Reason;
-use highwater_proto::internal::v1::{Error, NodeHeartbeat};
+use highwater_proto::internal::v1::{Error, NodeHeartbeat, ReplicasDescribed};
 use highwater_storage::Identity;
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ use super::supervise::Failures;
 use crate::clock::Clock;
 use crate::controller::{ControllerHandle, Facts};
 use crate::disk_gate::DiskGate;
-use crate::raft::Replica;
+use crate::raft::{Members, Replica};
 use crate::router::OpenPartitions;
 use crate::shutdown::Shutdown;
 
@@ -55,6 +55,21 @@ impl Duties {
     /// left of those.
     pub async fn hand_over_all(&self, patience: Duration) -> usize {
         self.shepherd.hand_over_all(patience).await
+    }
+
+    /// What this node has and how it stands: the replicas with these keys, or all.
+    pub(crate) fn describe(&self, keys: &[bytes::Bytes]) -> ReplicasDescribed {
+        self.inventory.describe(keys)
+    }
+
+    /// The members of the metadata group, as this node knows.
+    pub(crate) fn metadata_members(&self) -> Members {
+        self.inventory.metadata_members()
+    }
+
+    /// How many partitions this node leads.
+    pub(crate) fn leader_count(&self) -> u32 {
+        self.inventory.counts().1
     }
 
     /// Answers what another node asks of a running node.

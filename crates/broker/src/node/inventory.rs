@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::controller::METADATA_LOG;
 use crate::partition::PartitionHandle;
-use crate::raft::{PeerProgress, Replica, ReplicaStatus};
+use crate::raft::{Members, PeerProgress, Replica, ReplicaStatus};
 use crate::router::OpenPartitions;
 
 /// The replicas of this node.
@@ -41,7 +41,12 @@ impl Inventory {
                 replicas.insert(key, with_records(describe(key, &handle.status()), handle));
             }
         }
-        ReplicasDescribed { replicas: replicas.into_values().collect() }
+        ReplicasDescribed { replicas: replicas.into_values().collect(), node: None }
+    }
+
+    /// The members of the metadata group, as this node knows.
+    pub(crate) fn metadata_members(&self) -> Members {
+        self.metadata.status().members
     }
 
     /// How many partitions this node holds, and how many of them it leads.
@@ -67,6 +72,7 @@ fn describe(key: [u8; LOG_KEY_BYTES], status: &ReplicaStatus) -> ReplicaDescript
         leader: led.leader.map_or(0, NodeId::get),
         term: led.term.get(),
         is_leader: led.is_leader,
+        serves: led.serves_writes,
         voters: nodes(&status.members.voters),
         learners: nodes(&status.members.learners),
         incoming: status.members.incoming.as_ref().map(nodes).unwrap_or_default(),
@@ -94,6 +100,7 @@ fn with_records(description: ReplicaDescription, handle: &PartitionHandle) -> Re
     ReplicaDescription {
         log_start: watermarks.log_start.get(),
         high_watermark: watermarks.committed.get(),
+        log_end: watermarks.log_end.get(),
         size_bytes: handle.size_bytes(),
         ..description
     }

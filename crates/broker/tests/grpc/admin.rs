@@ -95,7 +95,7 @@ async fn the_cluster_and_the_node_say_what_they_are() {
     assert_eq!((cluster.nodes.len(), cluster.controller), (1, Some(cluster.nodes[0].id)));
     assert_eq!(cluster.nodes[0].address, fixture.server.address().to_string());
     assert_eq!(cluster.cluster_id.len(), 36);
-    let usage = fixture.admin().node_usage(v1::NodeUsageRequest {}).await.unwrap().into_inner();
+    let usage = fixture.admin().node_usage(v1::NodeUsageRequest::default()).await.unwrap().into_inner();
     assert_eq!(usage.node, cluster.nodes[0].id);
     assert!(usage.rss_peak_bytes >= usage.rss_bytes && usage.rss_bytes > 0 && usage.data_free_bytes > 0, "{usage:?}");
 }

@@ -1,7 +1,6 @@
 //! What the admin calls take and give, and their conversion from and to the wire.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use highwater_proto::v1;
 use highwater_types::{LeaderEpoch, NodeId, Offset, PartitionId, Timestamp};
@@ -71,6 +70,7 @@ pub struct TopicChange {
     set: HashMap<String, String>,
     unset: Vec<String>,
     partitions: Option<u32>,
+    replicas: Option<u32>,
 }
 
 impl TopicChange {
@@ -97,8 +97,15 @@ impl TopicChange {
         self
     }
 
+    /// Keeps each partition on so many nodes. The cluster moves the partitions one after another.
+    pub fn replicas(mut self, count: u32) -> Self {
+        self.replicas = Some(count);
+        self
+    }
+
     pub(super) fn into_wire(self, name: &str) -> v1::AlterTopicRequest {
-        v1::AlterTopicRequest { name: name.to_owned(), set: self.set, unset: self.unset, partitions: self.partitions }
+        let Self { set, unset, partitions, replicas } = self;
+        v1::AlterTopicRequest { name: name.to_owned(), set, unset, partitions, replicas }
     }
 }
 
@@ -128,12 +135,52 @@ pub struct Partition {
     pub leader_epoch: LeaderEpoch,
     /// The nodes that keep it.
     pub replicas: Vec<NodeId>,
-    /// The first offset that is kept; `None` when the node that answered does not hold the partition.
+    /// The first offset that is kept; `None` when no replica could be asked.
     pub log_start: Option<Offset>,
-    /// The first offset that is not committed; `None` when the node that answered does not hold the partition.
+    /// The first offset that is not committed; `None` when no replica could be asked.
     pub high_watermark: Option<Offset>,
-    /// Its size on disk, in bytes; `None` when the node that answered does not hold the partition.
+    /// Its size on the disk of one node, in bytes; `None` when no replica could be asked.
     pub size_bytes: Option<u64>,
+    /// What is known of each replica. Only [`Admin::describe_topic`](super::Admin::describe_topic) asks for that.
+    pub replica_status: Vec<ReplicaStatus>,
+    /// The node that leads it when all is well.
+    pub preferred_leader: Option<NodeId>,
+    /// The nodes that its replicas are moving to; empty while they stay.
+    pub target: Vec<NodeId>,
+}
+
+/// One replica of a partition. What could not be asked is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaStatus {
+    /// Its node.
+    pub node: NodeId,
+    /// What it does.
+    pub role: Option<ReplicaRole>,
+    /// Whether its vote counts; a new replica catches up first.
+    pub is_voter: Option<bool>,
+    /// Whether the leader hears of it, and it has or is about to have everything.
+    pub is_in_sync: Option<bool>,
+    /// How many entries it is behind the leader.
+    pub lag_entries: Option<u64>,
+    /// How many records it is behind the leader.
+    pub lag_records: Option<u64>,
+    /// Its size on disk, in bytes.
+    pub size_bytes: Option<u64>,
+    /// Whether its log was damaged and is being fetched again.
+    pub is_recovering: Option<bool>,
+}
+
+/// What a replica does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReplicaRole {
+    /// It takes the records in.
+    Leader,
+    /// It follows, and votes.
+    Follower,
+    /// It catches up, and does not vote yet.
+    Learner,
 }
 
 /// A topic with its settings.
@@ -158,48 +205,6 @@ pub struct ConfigValue {
     pub is_default: bool,
     /// What it does.
     pub description: String,
-}
-
-/// The cluster, as the node that answered knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cluster {
-    /// Its id, a UUID.
-    pub id: String,
-    /// Its nodes.
-    pub nodes: Vec<Node>,
-    /// The node that controls it; `None` while there is none.
-    pub controller: Option<NodeId>,
-    /// The version of the server that answered.
-    pub version: String,
-}
-
-/// One node of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Node {
-    /// Its id.
-    pub id: NodeId,
-    /// Where clients reach it, as `HOST:PORT`.
-    pub address: String,
-}
-
-/// What a node has used of its machine since its process started.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct NodeUsage {
-    /// The node.
-    pub node: NodeId,
-    /// Processor time, user and system.
-    pub cpu: Duration,
-    /// Memory resident now, in bytes.
-    pub rss_bytes: u64,
-    /// The most memory that was resident at any time, in bytes.
-    pub rss_peak_bytes: u64,
-    /// Time since the process started.
-    pub uptime: Duration,
-    /// Free space where the data is, in bytes.
-    pub data_free_bytes: u64,
 }
 
 /// Where reading from a position starts.
@@ -239,6 +244,29 @@ impl Partition {
             log_start: partition.log_start.and_then(Offset::from_wire),
             high_watermark: partition.high_watermark.and_then(Offset::from_wire),
             size_bytes: partition.size_bytes,
+            replica_status: partition.replica_status.iter().map(ReplicaStatus::from_wire).collect(),
+            preferred_leader: partition.preferred_leader.map(NodeId::new),
+            target: partition.target.into_iter().map(NodeId::new).collect(),
+        }
+    }
+}
+
+impl ReplicaStatus {
+    fn from_wire(status: &v1::ReplicaStatus) -> Self {
+        Self {
+            node: NodeId::new(status.node),
+            role: match status.role() {
+                v1::ReplicaRole::Unspecified => None,
+                v1::ReplicaRole::Leader => Some(ReplicaRole::Leader),
+                v1::ReplicaRole::Follower => Some(ReplicaRole::Follower),
+                v1::ReplicaRole::Learner => Some(ReplicaRole::Learner),
+            },
+            is_voter: status.is_voter,
+            is_in_sync: status.in_sync,
+            lag_entries: status.lag_entries,
+            lag_records: status.lag_records,
+            size_bytes: status.size_bytes,
+            is_recovering: status.is_recovering,
         }
     }
 }
@@ -252,31 +280,5 @@ impl TopicDescription {
             description: value.description,
         });
         Some(Self { topic: Topic::from_wire(answer.topic?), config: config.collect() })
-    }
-}
-
-impl Cluster {
-    pub(super) fn from_wire(answer: v1::DescribeClusterResponse) -> Self {
-        let nodes = answer.nodes.into_iter().map(|node| Node { id: NodeId::new(node.id), address: node.address });
-        Self {
-            id: answer.cluster_id,
-            nodes: nodes.collect(),
-            controller: answer.controller.map(NodeId::new),
-            version: answer.version,
-        }
-    }
-}
-
-impl NodeUsage {
-    pub(super) fn from_wire(answer: &v1::NodeUsageResponse) -> Self {
-        let seconds = |value: f64| Duration::try_from_secs_f64(value).unwrap_or_default();
-        Self {
-            node: NodeId::new(answer.node),
-            cpu: seconds(answer.cpu_seconds),
-            rss_bytes: answer.rss_bytes,
-            rss_peak_bytes: answer.rss_peak_bytes,
-            uptime: seconds(answer.uptime_seconds),
-            data_free_bytes: answer.data_free_bytes,
-        }
     }
 }

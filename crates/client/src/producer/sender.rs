@@ -11,7 +11,7 @@ use std::time::Duration;
 use highwater_proto::v1;
 use highwater_proto::v1::produce_response::Result as Answer;
 use highwater_proto::v1::produce_service_client::ProduceServiceClient;
-use highwater_types::{ErrorCode, Offset, limits};
+use highwater_types::{Offset, limits};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -24,8 +24,8 @@ use crate::client::Shared;
 use crate::clock::{self, Instant};
 use crate::connection::StreamSlot;
 use crate::error::{ConnectionError, Failure, Outcome, ServerError};
-use crate::request::RequestError;
-use crate::retry::Backoff;
+use crate::finder::Finder;
+use crate::request::{RequestError, to_the_leader};
 
 /// The longest sleep of a sender that waits for nothing in particular.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -55,9 +55,8 @@ pub(super) struct Sender {
     pub(super) window: Window,
     pub(super) options: SenderOptions,
     pub(super) slot: StreamSlot,
-    pub(super) backoff: Backoff,
-    /// Where the partition is led, when a server said so.
-    pub(super) leader: Option<Arc<str>>,
+    /// Where the partition is led.
+    pub(super) finder: Finder,
     /// Why there is no stream; `None` while there is one.
     pub(super) last_failure: Option<Failure>,
     /// Whether the identity that all partitions begin with was used here.
@@ -74,7 +73,7 @@ impl Sender {
             if self.is_finished() {
                 return;
             }
-            let server = self.leader.clone().unwrap_or_else(|| self.client.connections.current());
+            let server = self.finder.server(&self.client.connections);
             let failure = match self.session(&server).await {
                 Ok(Ended::Finished) => return,
                 Ok(Ended::Again) => continue,
@@ -82,17 +81,14 @@ impl Sender {
             };
             tracing::warn!(topic = %self.accumulator.topic(), partition = %self.accumulator.partition(), %server,
                 %failure, "producing was interrupted");
-            if matches!(failure, Failure::Unsent(_) | Failure::Broken(_)) {
-                self.leader = None;
-                self.client.connections.rotate(&server);
-            }
+            let wait = self.wait_after(&server, &failure);
             self.window.on_break(&failure);
             if !failure.is_retryable() {
                 self.fail_gathered(&failure);
             }
             self.settle();
             self.last_failure = Some(failure);
-            self.pause().await;
+            self.pause(wait).await;
         }
     }
 
@@ -114,7 +110,7 @@ impl Sender {
         let mut service = ProduceServiceClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
-        let open = service.produce_stream(ReceiverStream::new(receiver));
+        let open = service.produce_stream(to_the_leader(ReceiverStream::new(receiver)));
         let opened = tokio::time::timeout_at(give_up_at, open).await.map_err(|_| late())?;
         let mut answers = opened.map_err(|status| not_opened(server, &status))?.into_inner();
         self.last_failure = None;
@@ -145,9 +141,10 @@ impl Sender {
             if let Some(failure) = self.window.take_trouble() {
                 tracing::debug!(topic = %self.accumulator.topic(), partition = %self.accumulator.partition(), %failure,
                     "a batch was refused and is sent again");
-                self.pause().await;
+                let wait = self.wait_after(server, &failure);
+                self.pause(wait).await;
                 self.settle();
-                if self.moves_away(server, &failure) {
+                if self.finder.server(&self.client.connections) != *server {
                     return Ok(Ended::Again);
                 }
                 // What was given up meanwhile may have left a gap, which must be closed before anything more is sent.
@@ -231,7 +228,7 @@ impl Sender {
         };
         let result = match response.result {
             Some(Answer::Ack(ack)) => {
-                self.backoff.reset();
+                self.finder.on_success();
                 Ok(Offset::from_wire(ack.base_offset))
             }
             Some(Answer::Error(error)) => Err(ServerError::from_wire(error)),
@@ -242,16 +239,9 @@ impl Sender {
             .map_err(|unexpected| broken(&format!("an answer to request {}, out of turn", unexpected.correlation)))
     }
 
-    /// Whether a refusal means that the partition has to be looked for elsewhere, and where.
-    fn moves_away(&mut self, server: &Arc<str>, failure: &Failure) -> bool {
-        if !matches!(failure, Failure::Server(error) if error.code == ErrorCode::NotLeader) {
-            return false;
-        }
-        self.leader = failure.leader_address().cloned();
-        if self.leader.is_none() {
-            self.client.connections.rotate(server);
-        }
-        self.leader.as_ref() != Some(server)
+    /// Where to go after a failure is the finder's to say; and after what time.
+    fn wait_after(&mut self, server: &Arc<str>, failure: &Failure) -> Duration {
+        self.finder.on_failure(&self.client.connections, server, failure, clock::chance())
     }
 
     fn settle(&mut self) {
@@ -260,8 +250,8 @@ impl Sender {
     }
 
     /// Waits before the next attempt; gives up on what gets too old meanwhile.
-    async fn pause(&mut self) {
-        let until = clock::now() + self.backoff.next(clock::chance());
+    async fn pause(&mut self, wait: Duration) {
+        let until = clock::now() + wait;
         let deadline = self.next_deadline().map_or(until, |deadline| deadline.min(until));
         tokio::time::sleep_until(deadline).await;
         let now = clock::now();

@@ -39,6 +39,7 @@ pub struct ReaderBuilder {
     pub(super) bytes_min: usize,
     pub(super) wait: Duration,
     pub(super) verify_checksums: bool,
+    pub(super) may_follow: bool,
     pub(super) out_of_range: OutOfRange,
     pub(super) retry_timeout: Option<Duration>,
 }
@@ -56,6 +57,7 @@ impl ReaderBuilder {
             bytes_min: 1,
             wait: Duration::ZERO,
             verify_checksums: true,
+            may_follow: false,
             out_of_range: OutOfRange::default(),
             retry_timeout: Some(Duration::from_secs(120)),
         }
@@ -115,6 +117,13 @@ impl ReaderBuilder {
     /// Whether the CRC-32C of each batch is checked. Default true.
     pub fn verify_checksums(mut self, verify: bool) -> Self {
         self.verify_checksums = verify;
+        self
+    }
+
+    /// Whether replicas that do not lead may be read. They know of committed records a little later than the leader, so
+    /// what was just acknowledged may take longer to come; nothing is left out or comes twice. Default false.
+    pub fn from_follower(mut self, may_follow: bool) -> Self {
+        self.may_follow = may_follow;
         self
     }
 

@@ -22,8 +22,9 @@ use crate::client::Shared;
 use crate::clock::{self, Instant};
 use crate::connection::StreamSlot;
 use crate::error::{ConnectionError, Failure, ServerError};
+use crate::finder::Finder;
 use crate::position::Position;
-use crate::retry::Backoff;
+use crate::request::to_the_leader;
 
 /// What to do when the offset to read from is not there (any more).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +46,7 @@ pub(super) struct PartitionOptions {
     pub(super) bytes_min: u32,
     pub(super) wait: Duration,
     pub(super) verify_checksums: bool,
+    pub(super) may_follow: bool,
     pub(super) out_of_range: OutOfRange,
     pub(super) retry_timeout: Option<Duration>,
 }
@@ -70,8 +72,7 @@ pub(super) struct PartitionReader {
     pub(super) until: Option<Offset>,
     pub(super) options: PartitionOptions,
     pub(super) slot: StreamSlot,
-    pub(super) backoff: Backoff,
-    pub(super) leader: Option<Arc<str>>,
+    pub(super) finder: Finder,
     pub(super) stream: Option<OpenStream>,
     /// Since when nothing works.
     pub(super) failing_since: Option<Instant>,
@@ -93,7 +94,7 @@ impl PartitionReader {
         while self.until.is_none_or(|until| self.position < until) {
             match self.receive().await {
                 Ok(response) => {
-                    self.backoff.reset();
+                    self.finder.on_success();
                     self.failing_since = None;
                     let high_watermark = Offset::from_wire(response.high_watermark);
                     let batches = self.check(response)?;
@@ -101,9 +102,8 @@ impl PartitionReader {
                         return Ok(Fetched::Batches { batches, high_watermark });
                     }
                 }
-                Err(failure) => {
-                    self.stream = None;
-                    self.recover(failure).await?;
+                Err((server, failure)) => {
+                    self.recover(&server, failure).await?;
                 }
             }
         }
@@ -112,17 +112,26 @@ impl PartitionReader {
     }
 
     /// Waits for a response, on the stream that is open or a new one.
-    async fn receive(&mut self) -> Result<v1::ReadResponse, Failure> {
+    ///
+    /// A failure comes with the server that it is of, and leaves no stream.
+    async fn receive(&mut self) -> Result<v1::ReadResponse, (Arc<str>, Failure)> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => self.open().await?,
+            None => {
+                let server = self.finder.server(&self.client.connections);
+                self.open(&server).await.map_err(|failure| (server, failure))?
+            }
         };
-        let broken = |server: &str, reason: &str| Failure::Broken(ConnectionError::new(server, reason));
-        let response = match stream.responses.message().await {
-            Ok(Some(response)) => response,
-            Ok(None) => return Err(broken(&stream.server, "the server ended the stream")),
-            Err(status) => return Err(Failure::from_status(&stream.server, &status)),
+        let failure = match stream.responses.message().await {
+            Ok(Some(response)) => return Ok(self.credit(stream, response)),
+            Ok(None) => Failure::Broken(ConnectionError::new(&stream.server, "the server ended the stream")),
+            Err(status) => Failure::from_status(&stream.server, &status),
         };
+        Err((stream.server, failure))
+    }
+
+    /// Gives credit back for a response, and keeps the stream.
+    fn credit(&mut self, mut stream: OpenStream, response: v1::ReadResponse) -> v1::ReadResponse {
         stream.bytes_taken += response.batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
         // Half a window at a time: often enough that the server never waits, seldom enough to cost nothing.
         if stream.bytes_taken * 2 >= self.options.credit_bytes {
@@ -134,13 +143,12 @@ impl PartitionReader {
             }
         }
         self.stream = Some(stream);
-        Ok(response)
+        response
     }
 
-    async fn open(&self) -> Result<OpenStream, Failure> {
-        let server = self.leader.clone().unwrap_or_else(|| self.client.connections.current());
-        let unsent = |reason: &str| Failure::Unsent(ConnectionError::new(&server, reason));
-        let channel = self.slot.channel(&server).map_err(|error| unsent(&error.to_string()))?;
+    async fn open(&self, server: &Arc<str>) -> Result<OpenStream, Failure> {
+        let unsent = |reason: &str| Failure::Unsent(ConnectionError::new(server, reason));
+        let channel = self.slot.channel(server).map_err(|error| unsent(&error.to_string()))?;
         let (credit, requests) = mpsc::channel(8);
         let open = v1::ReadOpen {
             topic: self.topic.as_str().to_owned(),
@@ -152,18 +160,19 @@ impl PartitionReader {
             bytes_min: self.options.bytes_min,
             wait_ms_max: u32::try_from(self.options.wait.as_millis()).unwrap_or(u32::MAX),
             until_offset: self.until.map(Offset::to_wire),
+            may_follow: self.options.may_follow,
         };
         // In the channel before the call: a server may want it before it answers.
         let first = v1::ReadStreamRequest { kind: Some(v1::read_stream_request::Kind::Open(open)) };
         credit.try_send(first).map_err(|_| unsent("the stream closed at once"))?;
         let mut service = ReadServiceClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES_MAX);
-        let call = service.read_stream(ReceiverStream::new(requests));
+        let call = service.read_stream(to_the_leader(ReceiverStream::new(requests)));
         let opened = tokio::time::timeout(self.client.request_timeout, call).await;
         let responses = opened
             .map_err(|_| unsent("no stream in time"))?
-            .map_err(|status| Failure::from_status(&server, &status))?
+            .map_err(|status| Failure::from_status(server, &status))?
             .into_inner();
-        Ok(OpenStream { server, responses, credit, bytes_taken: 0 })
+        Ok(OpenStream { server: Arc::clone(server), responses, credit, bytes_taken: 0 })
     }
 
     /// Takes the batches of a response that are for us, and moves the position past them.
@@ -201,7 +210,7 @@ impl PartitionReader {
     }
 
     /// Waits before the next attempt, or tells why there is none.
-    async fn recover(&mut self, failure: Failure) -> Result<(), ReadError> {
+    async fn recover(&mut self, server: &Arc<str>, failure: Failure) -> Result<(), ReadError> {
         if let Failure::Server(error) = &failure
             && error.code == ErrorCode::OffsetOutOfRange
         {
@@ -219,12 +228,8 @@ impl PartitionReader {
         }
         tracing::warn!(topic = %self.topic, partition = %self.partition, position = %self.position, %failure,
             "reading was interrupted");
-        let server = self.leader.take().unwrap_or_else(|| self.client.connections.current());
-        self.leader = failure.leader_address().cloned();
-        if self.leader.is_none() {
-            self.client.connections.rotate(&server);
-        }
-        tokio::time::sleep(self.backoff.next(clock::chance())).await;
+        let wait = self.finder.on_failure(&self.client.connections, server, &failure, clock::chance());
+        tokio::time::sleep(wait).await;
         Ok(())
     }
 

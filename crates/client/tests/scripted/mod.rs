@@ -236,4 +236,47 @@ impl AdminService for Service {
     async fn node_usage(&self, _: Request<v1::NodeUsageRequest>) -> Result<Response<v1::NodeUsageResponse>, Status> {
         Err(Status::unimplemented("not in this server"))
     }
+
+    async fn cluster_health(
+        &self,
+        _: Request<v1::ClusterHealthRequest>,
+    ) -> Result<Response<v1::ClusterHealthResponse>, Status> {
+        Err(Status::unimplemented("not in this server"))
+    }
+
+    async fn set_node_state(
+        &self,
+        _: Request<v1::SetNodeStateRequest>,
+    ) -> Result<Response<v1::SetNodeStateResponse>, Status> {
+        Err(Status::unimplemented("not in this server"))
+    }
+
+    async fn replace_node(
+        &self,
+        _: Request<v1::ReplaceNodeRequest>,
+    ) -> Result<Response<v1::ReplaceNodeResponse>, Status> {
+        Err(Status::unimplemented("not in this server"))
+    }
+
+    async fn remove_node(&self, _: Request<v1::RemoveNodeRequest>) -> Result<Response<v1::RemoveNodeResponse>, Status> {
+        Err(Status::unimplemented("not in this server"))
+    }
+
+    async fn balance(&self, _: Request<v1::BalanceRequest>) -> Result<Response<v1::BalanceResponse>, Status> {
+        Err(Status::unimplemented("not in this server"))
+    }
+
+    async fn transfer_leader(
+        &self,
+        _: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        Err(Status::unimplemented("not in this server"))
+    }
+
+    async fn move_replicas(
+        &self,
+        _: Request<v1::MoveReplicasRequest>,
+    ) -> Result<Response<v1::MoveReplicasResponse>, Status> {
+        Err(Status::unimplemented("not in this server"))
+    }
 }

@@ -1,37 +1,41 @@
 //! `highwater.v1.AdminService`: topics, and what the cluster and this node are.
 //!
+//! Owns: topics. What concerns the cluster and its nodes stands in `cluster`.
+//!
 //! Never: checks what the controller checks. Names are checked where their type is made, settings by the metadata.
+
+mod cluster;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_metadata::{AlterTopic, CreateTopic, Setting, Topic};
+use highwater_metadata::{AlterTopic, Command, CreateTopic, Setting, Topic};
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::AdminService;
-use highwater_types::{NodeId, TopicName};
-use tokio::time::Instant;
+use highwater_types::{TopicName, TopicPartition};
 use tonic::{Request, Response, Status};
 
 use super::context::Context;
 use super::convert::topic_of;
 use crate::front::failure::Failure;
-use crate::usage::Usage;
+use crate::survey::Replicas;
 
 /// How long the answer to a creation waits for the partitions to be open, so that the next call finds them.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// The same for leaders: how often one looks, and the pause between two looks.
+const LED_LOOKS: u32 = 50;
+const LED_PAUSE: Duration = Duration::from_millis(100);
 
 /// The service.
 #[derive(Clone, Debug)]
 pub(super) struct Admin {
     context: Arc<Context>,
-    started_at: Instant,
 }
 
 impl Admin {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        let started_at = context.clock.instant();
-        Self { context, started_at }
+        Self { context }
     }
 
     fn answer<T>(&self, result: Result<T, Failure>) -> Result<Response<T>, Status> {
@@ -51,13 +55,12 @@ impl Admin {
                 is_validate_only,
             })
             .await?;
-        if !is_validate_only {
-            self.context.router.wait_until_open(topic.id, OPEN_PATIENCE).await;
-        }
-        Ok(v1::CreateTopicResponse { topic: Some(self.topic(&topic)) })
+        let replicas = if is_validate_only { Replicas::default() } else { self.until_led(&topic).await };
+        Ok(v1::CreateTopicResponse { topic: Some(topic_of(&topic, &replicas, false)) })
     }
 
     async fn alter(&self, request: v1::AlterTopicRequest) -> Result<v1::AlterTopicResponse, Failure> {
+        let replicas = request.replicas;
         let topic = self
             .context
             .controller
@@ -68,8 +71,12 @@ impl Admin {
                 partitions: request.partitions,
             })
             .await?;
-        self.context.router.wait_until_open(topic.id, OPEN_PATIENCE).await;
-        Ok(v1::AlterTopicResponse { topic: Some(self.topic(&topic)) })
+        let topic = match replicas {
+            Some(replicas) => self.set_replicas(topic, replicas).await?,
+            None => topic,
+        };
+        let replicas = self.until_led(&topic).await;
+        Ok(v1::AlterTopicResponse { topic: Some(topic_of(&topic, &replicas, false)) })
     }
 
     async fn delete(&self, request: v1::DeleteTopicRequest) -> Result<v1::DeleteTopicResponse, Failure> {
@@ -77,27 +84,35 @@ impl Admin {
         Ok(v1::DeleteTopicResponse {})
     }
 
-    fn describe(&self, request: &v1::DescribeTopicRequest) -> Result<v1::DescribeTopicResponse, Failure> {
+    async fn describe(&self, request: &v1::DescribeTopicRequest) -> Result<v1::DescribeTopicResponse, Failure> {
         let topic = self.context.router.topic(&TopicName::new(&request.name)?)?;
         let config = Setting::ALL.iter().map(|setting| config_value(&topic, *setting)).collect();
-        Ok(v1::DescribeTopicResponse { topic: Some(self.topic(&topic)), config })
+        let keys = topic.numbered_partitions().map(|(partition, _)| TopicPartition { topic: topic.id, partition });
+        let replicas = self.context.survey.replicas(Some(keys.collect())).await;
+        Ok(v1::DescribeTopicResponse { topic: Some(topic_of(&topic, &replicas, true)), config })
     }
 
-    fn usage(&self) -> Result<v1::NodeUsageResponse, Failure> {
-        let usage = Usage::read()?;
-        let router = &self.context.router;
-        Ok(v1::NodeUsageResponse {
-            node: router.node().get(),
-            cpu_seconds: usage.cpu_seconds,
-            rss_bytes: usage.rss_bytes,
-            rss_peak_bytes: usage.rss_peak_bytes,
-            uptime_seconds: self.context.clock.instant().duration_since(self.started_at).as_secs_f64(),
-            data_free_bytes: router.disk_gate().free_bytes(),
-        })
+    async fn set_replicas(&self, topic: Arc<Topic>, replicas: u32) -> Result<Arc<Topic>, Failure> {
+        let name = topic.name.clone();
+        self.context.controller.submit(Command::SetReplicas { name: name.clone(), replicas }).await?;
+        Ok(self.context.router.topic(&name)?)
     }
 
-    fn topic(&self, topic: &Arc<Topic>) -> v1::Topic {
-        topic_of(topic, &self.context.router)
+    /// Waits until each partition of a topic has a leader that serves, so that who made them can use them at once. Gives
+    /// up after a while; the topic exists nonetheless.
+    async fn until_led(&self, topic: &Topic) -> Replicas {
+        self.context.router.wait_until_open(topic.id, OPEN_PATIENCE).await;
+        let keys: Vec<_> =
+            topic.numbered_partitions().map(|(partition, _)| TopicPartition { topic: topic.id, partition }).collect();
+        let mut looks_left = LED_LOOKS;
+        loop {
+            let replicas = self.context.survey.replicas(Some(keys.clone())).await;
+            looks_left -= 1;
+            if looks_left == 0 || keys.iter().all(|key| replicas.is_served(*key)) {
+                return replicas;
+            }
+            tokio::time::sleep(LED_PAUSE).await;
+        }
     }
 }
 
@@ -125,7 +140,8 @@ impl AdminService for Admin {
     }
 
     async fn list_topics(&self, _: Request<v1::ListTopicsRequest>) -> Result<Response<v1::ListTopicsResponse>, Status> {
-        let topics = self.context.router.image().topics().map(|topic| self.topic(topic)).collect();
+        let replicas = self.context.survey.replicas(None).await;
+        let topics = self.context.router.image().topics().map(|topic| topic_of(topic, &replicas, false)).collect();
         self.answer(Ok(v1::ListTopicsResponse { topics }))
     }
 
@@ -133,28 +149,67 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::DescribeTopicRequest>,
     ) -> Result<Response<v1::DescribeTopicResponse>, Status> {
-        self.answer(self.describe(&request.into_inner()))
+        self.answer(self.describe(&request.into_inner()).await)
     }
 
     async fn describe_cluster(
         &self,
         _: Request<v1::DescribeClusterRequest>,
     ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
-        let image = self.context.router.image();
-        let node = |node: &highwater_metadata::NodeRegistration| v1::Node {
-            id: node.node.get(),
-            address: node.address.clone(),
-        };
-        self.answer(Ok(v1::DescribeClusterResponse {
-            cluster_id: image.cluster().map(|cluster| cluster.to_string()).unwrap_or_default(),
-            nodes: image.nodes().map(node).collect(),
-            controller: self.context.controller_leadership.borrow().leader.map(NodeId::get),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }))
+        self.answer(Ok(self.cluster().await))
     }
 
-    async fn node_usage(&self, _: Request<v1::NodeUsageRequest>) -> Result<Response<v1::NodeUsageResponse>, Status> {
-        self.answer(self.usage())
+    async fn cluster_health(
+        &self,
+        _: Request<v1::ClusterHealthRequest>,
+    ) -> Result<Response<v1::ClusterHealthResponse>, Status> {
+        self.answer(Ok(self.health().await))
+    }
+
+    async fn set_node_state(
+        &self,
+        request: Request<v1::SetNodeStateRequest>,
+    ) -> Result<Response<v1::SetNodeStateResponse>, Status> {
+        self.answer(self.set_state(&request.into_inner()).await)
+    }
+
+    async fn replace_node(
+        &self,
+        request: Request<v1::ReplaceNodeRequest>,
+    ) -> Result<Response<v1::ReplaceNodeResponse>, Status> {
+        self.answer(self.replace(&request.into_inner()).await)
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
+        self.answer(self.remove(&request.into_inner()).await)
+    }
+
+    async fn balance(&self, request: Request<v1::BalanceRequest>) -> Result<Response<v1::BalanceResponse>, Status> {
+        self.answer(self.even_out(&request.into_inner()).await)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        self.answer(self.transfer(&request.into_inner()).await)
+    }
+
+    async fn move_replicas(
+        &self,
+        request: Request<v1::MoveReplicasRequest>,
+    ) -> Result<Response<v1::MoveReplicasResponse>, Status> {
+        self.answer(self.move_to(&request.into_inner()).await)
+    }
+
+    async fn node_usage(
+        &self,
+        request: Request<v1::NodeUsageRequest>,
+    ) -> Result<Response<v1::NodeUsageResponse>, Status> {
+        self.answer(self.usage(&request.into_inner()).await)
     }
 }
 

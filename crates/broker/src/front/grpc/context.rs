@@ -5,6 +5,7 @@ use prost::Message;
 use tokio::sync::watch;
 use tonic::body::Body;
 
+use super::proxy::Proxy;
 use super::wire::{MessageLimits, one_message};
 use crate::admission::ByteBudget;
 use crate::clock::Clock;
@@ -14,6 +15,7 @@ use crate::partition::PartitionHandle;
 use crate::raft::Leadership;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use crate::survey::Survey;
 
 /// Shared by all services of the front. Clones are the same.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) controller: ControllerHandle,
     /// Who leads the metadata, as far as this node knows.
     pub(crate) controller_leadership: watch::Receiver<Leadership>,
+    /// What the nodes say of themselves and of their replicas.
+    pub(crate) survey: Survey,
     /// Times what comes without a time.
     pub(crate) clock: Clock,
     /// Bounds the messages that bring records.
@@ -32,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) control_messages: MessageLimits,
     /// Where records that are taken out of batches for a reader are admitted.
     pub(crate) decoded: ByteBudget,
+    /// Passes on what another node leads.
+    pub(crate) proxy: Proxy,
     /// When it is requested, streams end.
     pub(crate) shutdown: Shutdown,
 }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use highwater_metadata::Topic;
+use highwater_metadata::{Assignment, Topic};
 use highwater_proto::v1;
-use highwater_types::{ErrorCode, Offset, PartitionId, Timestamp, TopicPartition, limits};
+use highwater_types::{ErrorCode, NodeId, Offset, PartitionId, Timestamp, TopicPartition, limits};
 
 use crate::front::failure::Failure;
-use crate::partition::{Acks, AppendAck, PartitionHandle, Position};
-use crate::router::Router;
+use crate::partition::{Acks, AppendAck, Position};
+use crate::survey::{Replicas, Role};
 
 /// The durability asked for; quorum unless said.
 pub(super) fn acks_of(acks: v1::Acks) -> Acks {
@@ -20,20 +20,24 @@ pub(super) fn acks_of(acks: v1::Acks) -> Acks {
     }
 }
 
-/// An acknowledgement.
-pub(super) fn ack_of(partition: PartitionId, ack: &AppendAck) -> v1::ProduceAck {
-    let durability = match ack.acks {
+/// The same on the wire.
+pub(super) fn wire_acks_of(acks: Acks) -> v1::Acks {
+    match acks {
         Acks::None => v1::Acks::None,
         Acks::Leader => v1::Acks::Leader,
         Acks::Quorum => v1::Acks::Quorum,
-    };
+    }
+}
+
+/// An acknowledgement.
+pub(super) fn ack_of(partition: PartitionId, ack: &AppendAck) -> v1::ProduceAck {
     v1::ProduceAck {
         partition: partition.get(),
         base_offset: ack.base_offset.map_or(-1, Offset::to_wire),
         timestamp_ms: ack.timestamp.as_ms(),
         record_count: ack.record_count,
         duplicate: ack.duplicate,
-        durability: durability.into(),
+        durability: wire_acks_of(ack.acks).into(),
         leader_epoch: ack.leader_epoch.get(),
     }
 }
@@ -66,12 +70,11 @@ pub(super) fn bytes_of(asked: u32, unless: usize, most: usize) -> usize {
     }
 }
 
-/// A topic, with what this node knows of its partitions.
-pub(super) fn topic_of(topic: &Topic, router: &Router) -> v1::Topic {
-    let partition = |(partition, assignment): (PartitionId, &highwater_metadata::Assignment)| {
-        let handle = router.open_partition(TopicPartition { topic: topic.id, partition });
-        let replicas = assignment.replicas.iter().map(|node| node.get()).collect();
-        partition_of(partition, replicas, handle.as_ref())
+/// A topic, with what is known of its partitions; with `has_status`, of each replica.
+pub(super) fn topic_of(topic: &Topic, replicas: &Replicas, has_status: bool) -> v1::Topic {
+    let partition = |(partition, assignment): (PartitionId, &Assignment)| {
+        let key = TopicPartition { topic: topic.id, partition };
+        partition_of(key, assignment, replicas, has_status)
     };
     v1::Topic {
         name: topic.name.to_string(),
@@ -81,16 +84,45 @@ pub(super) fn topic_of(topic: &Topic, router: &Router) -> v1::Topic {
     }
 }
 
-fn partition_of(partition: PartitionId, replicas: Vec<u64>, handle: Option<&PartitionHandle>) -> v1::Partition {
-    let leadership = handle.map(PartitionHandle::leadership);
-    let watermarks = handle.map(PartitionHandle::watermarks);
+fn partition_of(key: TopicPartition, held: &Assignment, replicas: &Replicas, has_status: bool) -> v1::Partition {
+    let leader = replicas.leader(key);
+    let best = replicas.best(key);
+    let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect::<Vec<_>>();
+    let status = |node: NodeId| replica_status_of(key, node, replicas);
+    let others = held.added();
     v1::Partition {
-        partition: partition.get(),
-        leader: leadership.as_ref().and_then(|leadership| leadership.leader).map(highwater_types::NodeId::get),
-        leader_epoch: leadership.map_or(-1, |leadership| leadership.epoch.get()),
-        replicas,
-        log_start: watermarks.map(|marks| marks.log_start.to_wire()),
-        high_watermark: watermarks.map(|marks| marks.committed.to_wire()),
-        size_bytes: handle.map(PartitionHandle::size_bytes),
+        partition: key.partition.get(),
+        leader: leader.map(|(leader, _)| leader.get()),
+        leader_epoch: leader.map_or(-1, |(_, epoch)| epoch.get()),
+        replicas: numbers(&held.replicas),
+        log_start: best.map(|report| report.log_start.to_wire()),
+        high_watermark: best.map(|report| report.high_watermark.to_wire()),
+        size_bytes: best.map(|report| report.size_bytes),
+        replica_status: match has_status {
+            true => held.replicas.iter().copied().chain(others).map(status).collect(),
+            false => Vec::new(),
+        },
+        preferred_leader: held.preferred_leader().map(NodeId::get),
+        target: numbers(held.target.as_deref().unwrap_or_default()),
+    }
+}
+
+fn replica_status_of(key: TopicPartition, node: NodeId, replicas: &Replicas) -> v1::ReplicaStatus {
+    let standing = replicas.standing(key, node);
+    let role = match standing.role {
+        None => v1::ReplicaRole::Unspecified,
+        Some(Role::Leader) => v1::ReplicaRole::Leader,
+        Some(Role::Follower) => v1::ReplicaRole::Follower,
+        Some(Role::Learner) => v1::ReplicaRole::Learner,
+    };
+    v1::ReplicaStatus {
+        node: node.get(),
+        role: role.into(),
+        is_voter: standing.is_voter,
+        in_sync: standing.is_in_sync,
+        lag_entries: standing.lag_entries,
+        lag_records: standing.lag_records,
+        size_bytes: standing.size_bytes,
+        is_recovering: standing.is_recovering,
     }
 }

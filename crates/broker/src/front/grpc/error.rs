@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_proto::{ERROR_METADATA_KEY, v1};
-use highwater_types::ErrorCode;
+use highwater_types::{ErrorCode, NodeId, Offset, OffsetRange, Sequence};
 use prost::Message;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -46,9 +46,9 @@ pub(super) fn error_of(failure: &Failure) -> v1::Error {
         retryable: failure.code.is_retryable(),
         valid_start: failure.valid.map(|range| range.start.to_wire()),
         valid_end: failure.valid.map(|range| range.end.to_wire()),
-        leader_node: failure.leader.map(highwater_types::NodeId::get),
+        leader_node: failure.leader.map(NodeId::get),
         leader_address: failure.leader_address.clone(),
-        expected_sequence: failure.expected_sequence.map(highwater_types::Sequence::get),
+        expected_sequence: failure.expected_sequence.map(Sequence::get),
     }
 }
 
@@ -61,6 +61,27 @@ pub(super) fn status_of(failure: Failure) -> Status {
     status
 }
 
+/// The failure that another node's answer carries, if it is one of ours.
+pub(super) fn failure_of(status: &Status) -> Option<Failure> {
+    let details = status.metadata().get_bin(ERROR_METADATA_KEY)?.to_bytes().ok()?;
+    v1::Error::decode(details).ok().map(failure_of_error)
+}
+
+/// The same, of a failure that stands in a message of a stream.
+pub(super) fn failure_of_error(error: v1::Error) -> Failure {
+    let offset = |wire: Option<i64>| wire.and_then(Offset::from_wire);
+    let valid = offset(error.valid_start).zip(offset(error.valid_end));
+    Failure {
+        // A code that a newer node invented.
+        code: ErrorCode::from_number(error.code).unwrap_or(ErrorCode::Internal),
+        message: error.message,
+        valid: valid.map(|(start, end)| OffsetRange::new(start, end)),
+        leader: error.leader_node.map(NodeId::new),
+        leader_address: error.leader_address,
+        expected_sequence: error.expected_sequence.map(Sequence::new),
+    }
+}
+
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         status_of(failure)
@@ -69,8 +90,6 @@ impl From<Failure> for Status {
 
 #[cfg(test)]
 mod tests {
-    use highwater_types::{NodeId, Offset, OffsetRange, Sequence};
-
     use super::*;
 
     #[test]
@@ -105,5 +124,10 @@ mod tests {
         assert_eq!((error.valid_start, error.valid_end), (Some(0), Some(9)));
         assert_eq!((error.leader_node, error.expected_sequence), (Some(3), Some(5)));
         assert_eq!(error.code(), v1::ErrorCode::OffsetOutOfRange);
+        let again = failure_of(&status).unwrap();
+        assert_eq!(
+            (again.code, again.leader, again.valid),
+            (ErrorCode::OffsetOutOfRange, Some(NodeId::new(3)), Some(range))
+        );
     }
 }

@@ -9,6 +9,7 @@
 //! Invariants: a batch that fails does not end the stream. What cannot be read as a request does, after everything
 //! before it was answered. A client that vanishes takes its half-received message with it, and nothing else.
 
+mod forward;
 mod lanes;
 mod plain;
 
@@ -20,21 +21,23 @@ use futures_util::FutureExt;
 use futures_util::stream::{Stream, StreamExt};
 use highwater_proto::v1;
 use highwater_types::batch::ValidBatch;
-use highwater_types::{PartitionId, TopicName};
+use highwater_types::{PartitionId, TopicName, TopicPartition};
 use prost::Message as _;
 use tokio::time::timeout;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::body::Body;
 use tonic::codegen::http;
 
+use self::forward::{Forwarder, Pending};
 use self::lanes::{Answered, Lane, Lanes, Taken};
 use super::context::Context;
 use super::convert::{ack_of, acks_of};
 use super::error::error_of;
+use super::proxy;
 use super::wire::{self, Answers, Gone, Message};
 use crate::admission::BytePermit;
 use crate::front::failure::Failure;
-use crate::partition::{AppendAck, AppendTicket};
+use crate::partition::{Acks, AppendAck, AppendError, AppendTicket};
 
 /// The most requests of one stream that wait for their answers. Their bytes are bounded by admission; this bounds the
 /// rest of what they cost.
@@ -58,31 +61,35 @@ impl Produce {
     /// Answers one call, by the path of its method.
     pub(super) async fn call(self, request: http::Request<Body>) -> http::Response<Body> {
         match request.uri().path() {
-            "/highwater.v1.ProduceService/ProduceStream" => self.stream(request.into_body()),
-            "/highwater.v1.ProduceService/Produce" => wire::single(self.single(request.into_body()).await),
+            "/highwater.v1.ProduceService/ProduceStream" => self.stream(request),
+            "/highwater.v1.ProduceService/Produce" => wire::single(self.single(request).await),
             "/highwater.v1.ProduceService/InitProducer" => wire::single(self.init_producer(request.into_body()).await),
             path => wire::unknown_method(path),
         }
     }
 
-    fn stream(self, body: Body) -> http::Response<Body> {
+    fn stream(self, request: http::Request<Body>) -> http::Response<Body> {
         let context = Arc::clone(&self.context);
-        let requests = wire::messages(body, context.data_messages.clone());
+        let forwarder = proxy::may_pass_on(request.headers()).then(|| Forwarder::new(Arc::clone(&context)));
+        let requests = wire::messages(request.into_body(), context.data_messages.clone());
         let shutdown = Box::pin(context.shutdown.requested());
         let tasks = context.shutdown.clone();
-        let taken = Box::pin(requests.then(move |message| self.clone().take(message)));
+        let taken = Box::pin(requests.then(move |message| self.clone().take(forwarder.clone(), message)));
         let session = Session { context, taken, lanes: Lanes::new(), is_open: true, end: None, shutdown };
         wire::answered_by(&tasks, |answers| session.run(answers))
     }
 
-    async fn single(&self, body: Body) -> Result<Vec<Bytes>, Failure> {
-        let message = wire::one_message(body, self.context.data_messages.clone()).await?;
+    async fn single(&self, request: http::Request<Body>) -> Result<Vec<Bytes>, Failure> {
+        let may_pass_on = proxy::may_pass_on(request.headers());
+        let message = wire::one_message(request.into_body(), self.context.data_messages.clone()).await?;
         let request = decode(message.bytes)?;
         let correlation = request.correlation;
-        let (lane, ticket) = self.append(request, message.permit).await;
-        let ack = match ticket {
-            Ok(ticket) => ticket.await.map_err(|error| self.context.located(error.into()))?,
-            Err(failure) => return Err(self.context.located(failure)),
+        let (lane, checked) = self.check(request);
+        let checked = checked?;
+        let ack = if may_pass_on {
+            forward::append_anywhere(&self.context, checked, message.permit).await?
+        } else {
+            checked.append_here(&self.context, message.permit).await.map_err(|failure| self.context.located(failure))?
         };
         Ok(wire::pieces_of_message(&response(Answered { lane, correlation, outcome: Ok(ack) })))
     }
@@ -95,38 +102,41 @@ impl Produce {
         Ok(wire::pieces_of_message(&response))
     }
 
-    /// Takes in one request of a stream: it is checked, and queued at its partition.
-    async fn take(self, message: Result<Message, Failure>) -> Result<(Lane, Taken<AppendTicket>), Failure> {
+    /// Takes in one request of a stream: it is checked, and queued at its partition, or on its way to the leader.
+    async fn take(
+        self,
+        forwarder: Option<Forwarder>,
+        message: Result<Message, Failure>,
+    ) -> Result<(Lane, Taken<Pending>), Failure> {
         let message = message?;
         let request = decode(message.bytes)?;
         let correlation = request.correlation;
-        let (lane, ticket) = self.append(request, message.permit).await;
+        let (lane, checked) = self.check(request);
+        let ticket = match (checked, forwarder) {
+            (Ok(checked), Some(forwarder)) => forwarder.append(checked, message.permit).await,
+            (Ok(checked), None) => checked.queue(&self.context, message.permit).await.map(Pending::Here),
+            (Err(failure), _) => Err(failure),
+        };
         Ok((lane, Taken { correlation, ticket }))
     }
 
-    /// Checks a request and queues its batch; waits while the partition's queue is full.
-    async fn append(&self, request: v1::ProduceRequest, permit: BytePermit) -> (Lane, Result<AppendTicket, Failure>) {
-        let acks = request.acks();
+    /// Checks all of a request that can be known on any node; tells the lane that it is answered in, too.
+    fn check(&self, request: v1::ProduceRequest) -> (Lane, Result<Checked, Failure>) {
+        let acks = acks_of(request.acks());
         let v1::ProduceRequest { topic, partition, payload, .. } = request;
+        let checked = self.batch_of(&topic, partition, payload);
         let unknown = PartitionId::new(partition.unwrap_or_default());
-        let (partition, batch) = match self.check(&topic, partition, payload) {
-            Ok(checked) => checked,
-            Err(failure) => return (Lane { topic, partition: unknown }, Err(failure)),
-        };
-        let ticket = match self.context.partition(&topic, partition) {
-            Ok(handle) => handle.append(batch, acks_of(acks), permit).await.map_err(Failure::from),
-            Err(failure) => Err(failure),
-        };
-        (Lane { topic, partition }, ticket)
+        let lane_partition = checked.as_ref().map_or(unknown, |(id, _)| id.partition);
+        let lane = Lane { topic: topic.clone(), partition: lane_partition };
+        (lane, checked.map(|(id, batch)| Checked { topic, id, batch, acks }))
     }
 
-    fn check(
+    fn batch_of(
         &self,
         topic: &str,
         partition: Option<u32>,
         payload: Option<v1::produce_request::Payload>,
-    ) -> Result<(PartitionId, ValidBatch), Failure> {
-        self.context.router.disk_gate().check()?;
+    ) -> Result<(TopicPartition, ValidBatch), Failure> {
         let topic = self.context.router.topic(&TopicName::new(topic)?)?;
         let (partition, bytes) = match payload {
             Some(v1::produce_request::Payload::Batch(bytes)) => {
@@ -142,7 +152,36 @@ impl Produce {
             }
             None => return Err(Failure::invalid("the request holds neither a batch nor records")),
         };
-        Ok((partition, ValidBatch::check(bytes, topic.settings.message_bytes_max())?))
+        let batch = ValidBatch::check(bytes, topic.settings.message_bytes_max())?;
+        Ok((TopicPartition { topic: topic.id, partition }, batch))
+    }
+}
+
+/// A request whose batch may be stored, if the partition takes it.
+#[derive(Clone, Debug)]
+struct Checked {
+    topic: String,
+    id: TopicPartition,
+    batch: ValidBatch,
+    acks: Acks,
+}
+
+impl Checked {
+    /// Queues the batch at the partition on this node; waits while its queue is full.
+    async fn queue(self, context: &Context, permit: BytePermit) -> Result<AppendTicket, Failure> {
+        context.router.disk_gate().check()?;
+        let handle = context.partition(&self.topic, self.id.partition)?;
+        let led = handle.leadership();
+        if self.acks == Acks::None && !led.serves_writes {
+            // Nobody would hear that it was refused.
+            return Err(AppendError::NotLeader { leader: led.leader }.into());
+        }
+        Ok(handle.append(self.batch, self.acks, permit).await?)
+    }
+
+    /// The same, and waits for the answer.
+    async fn append_here(self, context: &Context, permit: BytePermit) -> Result<AppendAck, Failure> {
+        Ok(self.queue(context, permit).await?.await?)
     }
 }
 
@@ -151,7 +190,7 @@ struct Session<S> {
     context: Arc<Context>,
     /// Requests, taken in one by one.
     taken: Pin<Box<S>>,
-    lanes: Lanes<AppendTicket>,
+    lanes: Lanes<Pending>,
     /// Whether more requests may come.
     is_open: bool,
     /// How the stream ends, unless well, once everything was answered.
@@ -161,7 +200,7 @@ struct Session<S> {
 
 impl<S> Session<S>
 where
-    S: Stream<Item = Result<(Lane, Taken<AppendTicket>), Failure>>,
+    S: Stream<Item = Result<(Lane, Taken<Pending>), Failure>>,
 {
     /// Answers until the end. Gives up on a client that does not read its answers: what it has half sent is admitted,
     /// and held for as long as this goes on.
