@@ -52,6 +52,10 @@ pub struct NodeReport {
     pub version: String,
     /// Free space where its data is, in bytes.
     pub data_free_bytes: u64,
+    /// The size of the filesystem that its data is on, in bytes.
+    pub data_total_bytes: u64,
+    /// Whether it refuses records because its disk is too full.
+    pub is_disk_full: bool,
     /// Partitions that it leads.
     pub leaders: u32,
     /// What its process has used.
@@ -139,10 +143,13 @@ impl Survey {
 
     /// What this node says of itself.
     pub(crate) fn own(&self) -> Result<NodeReport, UsageError> {
+        let gate = self.router.disk_gate();
         Ok(NodeReport {
             node: self.router.node(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            data_free_bytes: self.router.disk_gate().free_bytes(),
+            data_free_bytes: gate.free_bytes(),
+            data_total_bytes: gate.total_bytes(),
+            is_disk_full: gate.check().is_err(),
             leaders: self.duties.leader_count(),
             usage: Usage::read()?,
             uptime_seconds: self.clock.instant().duration_since(self.started_at).as_secs_f64(),

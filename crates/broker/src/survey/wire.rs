@@ -26,6 +26,8 @@ pub(super) fn node(report: &NodeReport) -> NodeDescription {
     NodeDescription {
         version: report.version.clone(),
         data_free_bytes: report.data_free_bytes,
+        data_total_bytes: report.data_total_bytes,
+        is_disk_full: report.is_disk_full,
         leaders: report.leaders,
         cpu_seconds: report.usage.cpu_seconds,
         rss_bytes: report.usage.rss_bytes,
@@ -40,6 +42,8 @@ pub(super) fn node_report(node: NodeId, described: NodeDescription, heard_ms: u6
         node,
         version: described.version,
         data_free_bytes: described.data_free_bytes,
+        data_total_bytes: described.data_total_bytes,
+        is_disk_full: described.is_disk_full,
         leaders: described.leaders,
         usage: Usage {
             cpu_seconds: described.cpu_seconds,

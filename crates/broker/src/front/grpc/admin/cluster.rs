@@ -5,7 +5,7 @@
 
 use highwater_metadata::plan::{PlanLimits, next_steps};
 use highwater_metadata::{Assignment, Command, Member, MetadataImage, NodeState, Policy, decide};
-use highwater_proto::internal::v1::ReplicasDescribed;
+use highwater_proto::internal::v1::{NodeHeartbeat, ReplicasDescribed};
 use highwater_proto::v1;
 use highwater_types::{ErrorCode, NodeId, PartitionId, TopicId, TopicName, TopicPartition};
 
@@ -36,13 +36,16 @@ impl Admin {
     pub(super) async fn health(&self) -> v1::ClusterHealthResponse {
         let image = self.context.router.image();
         let described = self.context.survey.described(None).await;
-        // Signs of life are known where the controller is, and only there.
-        let mut heartbeats = self.context.controller.heartbeats();
-        let mut report = |node: NodeId, described: ReplicasDescribed| {
-            let heartbeat = heartbeats.remove(&node).map(|(_, heartbeat)| heartbeat);
-            (node, Report { replicas: Some(described.replicas), heartbeat })
+        let report = |described: ReplicasDescribed| {
+            let disk = described.node.map(|node| NodeHeartbeat {
+                free_bytes: node.data_free_bytes,
+                total_bytes: node.data_total_bytes,
+                is_disk_full: node.is_disk_full,
+                ..NodeHeartbeat::default()
+            });
+            Report { replicas: Some(described.replicas), heartbeat: disk }
         };
-        let reports = described.into_iter().map(|(node, described)| report(node, described)).collect();
+        let reports = described.into_iter().map(|(node, described)| (node, report(described))).collect();
         // What is wanted or under way is no problem.
         let found = problems(&image, &reports).into_iter().filter_map(|problem| {
             let severity = match problem.severity {
