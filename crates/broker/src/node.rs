@@ -23,8 +23,10 @@ mod formation;
 mod inventory;
 mod keeper;
 mod metadata;
+mod network;
 mod partitions;
 mod shepherd;
+mod standing;
 mod supervise;
 mod wanted;
 
@@ -44,7 +46,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::controller::ControllerHandle;
 use crate::disk_gate::DiskGate;
-use crate::peer::{MemoryNetwork, Peers, Transport};
+use crate::peer::Peers;
 use crate::raft::{Leadership, PeerNetwork, Replica};
 use crate::router::{OpenPartitions, Router};
 use crate::runtime;
@@ -54,6 +56,7 @@ use crate::survey::Survey;
 pub use duties::Duties;
 pub use error::{GroupName, StartError};
 pub use formation::{ClusterOptions, FormationError};
+pub use network::{Listen, NodeNetwork};
 pub use supervise::NodeFailure;
 
 use desk::{Desk, DeskService, Running};
@@ -108,37 +111,6 @@ impl NodeOptions {
     }
 }
 
-/// The way between nodes.
-#[derive(Clone)]
-pub struct NodeNetwork {
-    /// To others.
-    pub transport: Arc<dyn Transport>,
-    /// Called once, with who takes the links that others dial.
-    pub listen: Arc<dyn Fn(Peers) + Send + Sync>,
-}
-
-impl NodeNetwork {
-    /// To nobody, from nobody: for a cluster of one.
-    #[must_use]
-    pub fn none() -> Self {
-        Self::memory(&MemoryNetwork::new(Clock::system()), "alone")
-    }
-
-    /// In memory, under this address.
-    #[must_use]
-    pub fn memory(network: &MemoryNetwork, address: &str) -> Self {
-        let (listener, own) = (network.clone(), address.to_owned());
-        let listen = move |peers| listener.listen(&own, Arc::new(peers));
-        Self { transport: Arc::new(network.transport(address)), listen: Arc::new(listen) }
-    }
-}
-
-impl std::fmt::Debug for NodeNetwork {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeNetwork").finish_non_exhaustive()
-    }
-}
-
 /// A running node. To be ended with [`Node::shutdown`]; without that its end is that of a killed process.
 #[derive(Debug)]
 pub struct Node {
@@ -146,6 +118,8 @@ pub struct Node {
     data: Arc<DataDir>,
     desk: Arc<Desk>,
     peers: Peers,
+    /// What takes the links that others dial.
+    listening: Shutdown,
     router: Router,
     survey: Survey,
     metadata: Arc<Metadata>,
@@ -173,9 +147,12 @@ impl Node {
         let desk = Arc::new(Desk::new(Arc::clone(&data), options.cluster.clone(), options.address.clone(), new_uuid));
         let peers = Peers::new(Arc::clone(&options.network.transport), desk.hello(), options.clock.clone());
         peers.on_request(Arc::new(DeskService::new(&desk)));
-        (options.network.listen)(peers.clone());
-        let started = Self::start_with(options, data, &logs, &failures, Arc::clone(&desk), peers.clone()).await;
+        let listening = Shutdown::new();
+        (options.network.listen)(peers.clone(), &listening);
+        let seats = (Arc::clone(&desk), peers.clone(), listening.clone());
+        let started = Self::start_with(options, data, &logs, &failures, seats).await;
         if started.is_err() {
+            listening.request();
             peers.shutdown().await;
         }
         started
@@ -186,8 +163,7 @@ impl Node {
         data: Arc<DataDir>,
         logs: &[LogKey],
         failures: &Failures,
-        desk: Arc<Desk>,
-        peers: Peers,
+        (desk, peers, listening): (Arc<Desk>, Peers, Shutdown),
     ) -> Result<Self, StartError> {
         let identity = tokio::select! {
             identity = formation::establish(&desk, &peers, &options.clock) => identity?,
@@ -232,6 +208,7 @@ impl Node {
             data,
             desk,
             peers,
+            listening,
             router,
             survey,
             metadata,
@@ -319,6 +296,18 @@ impl Node {
         self.failures.first().await
     }
 
+    /// Hands over everything that this node leads and another can, and takes none again: the first step of stopping.
+    pub async fn hand_over(&self) {
+        // A node whose disk failed leads nothing that it could hand over in order.
+        if self.failures.noted().is_some() {
+            return;
+        }
+        let left = self.duties.hand_over_all(HAND_OVER_PATIENCE.min(self.grace)).await;
+        if left > 0 {
+            tracing::warn!(left, "groups are left that other nodes could lead; they will elect leaders");
+        }
+    }
+
     /// Stops the node in order: what was taken in is finished, the logs are closed, the lock is given back. The fronts
     /// are to be stopped before.
     ///
@@ -378,6 +367,14 @@ impl Node {
             tasks.requested(),
         );
         failures.spawn_vital(tasks, "address book", book);
+        let standing = standing::watch(
+            self.identity.node,
+            self.metadata.image.clone(),
+            self.peers.clone(),
+            failures.clone(),
+            tasks.requested(),
+        );
+        failures.spawn_vital(tasks, "standing", standing);
         let gate = self.router.disk_gate().clone();
         let watch = disk_watch::run(Arc::clone(&self.data), gate, tasks.requested());
         failures.spawn_vital(tasks, "disk watch", watch);
@@ -396,13 +393,7 @@ impl Node {
 
     /// Stops what runs, in the order in which nothing is asked of what has stopped.
     async fn stop(&self) {
-        let left = self.duties.hand_over_all(HAND_OVER_PATIENCE).await;
-        if left > 0 {
-            tracing::warn!(
-                left,
-                "stopping although groups are left that other nodes could lead; they will elect leaders"
-            );
-        }
+        self.hand_over().await;
         if let Err(still_running) = self.tasks.finish(self.grace).await {
             tracing::warn!(%still_running, "stopping without waiting longer for the tasks of the node");
         }
@@ -410,6 +401,7 @@ impl Node {
             tracing::warn!("stopping without waiting longer for the partitions; the next start recovers them");
         }
         self.metadata.close(self.grace).await;
+        self.listening.request();
         if tokio::time::timeout(self.grace, self.peers.shutdown()).await.is_err() {
             tracing::warn!("stopping without waiting longer for the connections to other nodes");
         }

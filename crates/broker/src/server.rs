@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use highwater_metadata::Policy;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::admission::ByteBudget;
@@ -22,7 +21,8 @@ use crate::config::{ClusterConfig, Config};
 use crate::front::grpc::{
     BindError, Context, Health, Listener, ListenerLimits, MessageLimits, Proxy, ReflectionError, Serving, routes,
 };
-use crate::node::{ClusterOptions, Node, NodeFailure, NodeOptions};
+use crate::node::{ClusterOptions, Node, NodeFailure, NodeNetwork, NodeOptions};
+use crate::peer::grpc::PeerListener;
 use crate::shutdown::Shutdown;
 
 /// The largest message that brings no records: a request to read, to create a topic with all its settings.
@@ -100,8 +100,10 @@ impl Server {
     ) -> Result<Self, StartError> {
         let listener = Listener::bind(config.grpc.listen, listener_limits(&config)).await?;
         let address = listener.address();
-        let peers = bind_peers(config.cluster.listen).await?;
-        let options = adjust(node_options(&config, address, peers.1));
+        let peers = PeerListener::bind(config.cluster.listen)
+            .await
+            .map_err(|source| BindPeersError { address: config.cluster.listen, source })?;
+        let options = adjust(node_options(&config, address, peers));
         let clock = options.clock.clone();
         let node = Node::start(options).await?;
         if let Err(failure) = node.until_ready().await {
@@ -149,12 +151,14 @@ impl Server {
         self.node.failed().await
     }
 
-    /// Stops: no more calls, those under way finish or are broken off after the configured grace, then the node stops.
+    /// Stops: what this node leads goes to others while clients are still answered, so that they are told who leads
+    /// now; then no more calls, those under way finish or are broken off after the configured grace, then the node stops.
     ///
     /// # Errors
     /// The [`NodeFailure`] that happened before or meanwhile.
     pub async fn shutdown(mut self) -> Result<(), NodeFailure> {
         self.health.end().await;
+        self.node.hand_over().await;
         self.front.request();
         if timeout(self.grace, self.serving.ended()).await.is_err() {
             tracing::warn!("breaking off calls that did not end in time");
@@ -194,20 +198,13 @@ fn listener_limits(config: &Config) -> ListenerLimits {
     }
 }
 
-/// Takes the address between nodes; nodes that connect now wait.
-async fn bind_peers(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindPeersError> {
-    let failed = |source| BindPeersError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-fn node_options(config: &Config, address: SocketAddr, peer_address: SocketAddr) -> NodeOptions {
+fn node_options(config: &Config, address: SocketAddr, peers: PeerListener) -> NodeOptions {
     let advertised = config.node.advertised.clone().unwrap_or_else(|| address.to_string());
-    let peer_address = config.cluster.advertised.clone().unwrap_or_else(|| peer_address.to_string());
+    let peer_address = config.cluster.advertised.clone().unwrap_or_else(|| peers.address().to_string());
     let ClusterConfig { first_voters, join, rack, .. } = config.cluster.clone();
     NodeOptions {
         cluster: ClusterOptions { peer_address, first_voters, join, rack },
+        network: NodeNetwork::grpc(peers),
         policy: Policy {
             partitions_default: config.topic.default_partitions,
             replicas_default: config.topic.default_replicas,

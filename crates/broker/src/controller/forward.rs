@@ -113,7 +113,11 @@ impl Forward {
             if !may_repeat || self.clock.instant() >= deadline {
                 return Err(if may_be_done { ControllerError::OutcomeUnknown } else { error });
             }
-            let _changed = tokio::time::timeout(RETRY, leadership.changed()).await;
+            let changed = tokio::time::timeout(RETRY, leadership.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
+                // The group has stopped here: nobody leads it any more as far as this node will ever know.
+                return Err(if may_be_done { ControllerError::OutcomeUnknown } else { ControllerError::Stopped });
+            }
         }
     }
 

@@ -206,7 +206,9 @@ impl Metadata {
             }
             let mut image = self.image.clone();
             let is_known = image.wait_for(|image| image.node(identity.node) == Some(&registration));
-            let _known = tokio::time::timeout(RETRY, is_known).await;
+            if let Ok(Err(_stopped)) = tokio::time::timeout(RETRY, is_known).await {
+                return Err(StartError::Interrupted);
+            }
         }
     }
 
@@ -217,7 +219,7 @@ impl Metadata {
             if let Some(revision) = self.newest_revision().await {
                 let mut image = self.image.clone();
                 let caught_up = image.wait_for(|image| image.revision() >= Some(revision));
-                if tokio::time::timeout(PROGRESS, caught_up).await.is_ok() {
+                if let Ok(Ok(_)) = tokio::time::timeout(PROGRESS, caught_up).await {
                     return;
                 }
             }

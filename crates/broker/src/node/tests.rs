@@ -19,6 +19,7 @@ use crate::controller::ControllerError;
 use crate::partition::{Acks, AppendError, ReadFrom};
 use crate::router::RouteError;
 
+mod formation_on_simulated_disks;
 mod on_a_simulated_disk;
 
 fn options(dir: &TempDir) -> NodeOptions {

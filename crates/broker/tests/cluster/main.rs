@@ -7,3 +7,4 @@ mod failover;
 mod formation;
 mod harness;
 mod records;
+mod restart;

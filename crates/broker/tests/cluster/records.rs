@@ -118,7 +118,8 @@ impl Cluster {
 
     /// Stops all nodes, and checks that their disks hold the same.
     pub(crate) async fn stop_and_compare(&mut self, topic: &Arc<Topic>, partition: u32) {
-        let numbers = self.running();
+        let numbers: Vec<usize> =
+            self.running().into_iter().filter(|number| self.handle(*number, topic, partition).is_some()).collect();
         self.until_caught_up(topic, partition).await;
         self.stop_all().await;
         let first = self.entries_on_disk(numbers[0], topic, partition);
