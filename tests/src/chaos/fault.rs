@@ -10,6 +10,9 @@ use super::members;
 use super::scene::Scene;
 use crate::cluster::{Block, End, damage};
 
+/// The shortest pause or cut: clients must have had time to notice and go on elsewhere.
+const SHORTEST_MS: u64 = 5_000;
+
 macro_rules! classes {
     ($($(#[doc = $doc:literal])+ $name:ident = $word:literal,)+) => {
         /// The classes of faults.
@@ -72,7 +75,7 @@ pub(super) async fn strike(class: Class, scene: &mut Scene, dice: &mut Dice) {
         Class::PauseLeader => {
             scene.begin(class, leader).await;
             scene.cluster.pause(leader);
-            tokio::time::sleep(dice.millis(1_500, scene.plan.pause_max_ms)).await;
+            tokio::time::sleep(dice.millis(SHORTEST_MS, scene.plan.pause_max_ms)).await;
             scene.cluster.resume(leader);
             scene.end(class);
         }
@@ -124,7 +127,7 @@ async fn cut(class: Class, scene: &mut Scene, leader: u64, other: u64, dice: &mu
     let peers: Vec<u64> = scene.cluster.ids().into_iter().filter(|id| *id != leader).collect();
     let victim = if class == Class::CutPair { other } else { leader };
     scene.begin(class, victim).await;
-    let length = dice.millis(1_500, scene.plan.cut_max_ms);
+    let length = dice.millis(SHORTEST_MS, scene.plan.cut_max_ms);
     match class {
         Class::CutLeaderFromPeers => {
             peers.iter().for_each(|peer| network.cut(End::Node(leader), End::Node(*peer), block));

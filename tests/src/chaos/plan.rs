@@ -70,8 +70,8 @@ impl Plan {
             faults,
             at_least: Duration::ZERO,
             calm_max: Duration::from_millis(1_500),
-            pause_max_ms: 4_000,
-            cut_max_ms: 4_000,
+            pause_max_ms: 7_000,
+            cut_max_ms: 7_000,
             small_disk_mib: 0,
             settings: Vec::new(),
         }
@@ -143,7 +143,7 @@ impl Plan {
                 .filter(|(class, _)| goes_on(**class))
                 .map(|(class, times)| (class.name().to_owned(), times * 20))
                 .collect(),
-            end_lookups_min: 100,
+            end_lookups_min: 20 + blows * 5,
             final_reads_min: usize::try_from((self.nodes + self.spares) * u64::from(self.partitions))
                 .unwrap_or(usize::MAX),
             acknowledged_after_healing: 100,

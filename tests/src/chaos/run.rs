@@ -71,6 +71,8 @@ pub async fn run(binary: &Path, plan: Plan) -> Outcome {
         let seconds = scene.elapsed().as_secs();
         say(&format!("chaos: {seconds} s, {} acknowledged: {}", scene.history.acknowledged(), class.name()));
         fault::strike(class, &mut scene, &mut dice).await;
+        // It works again before the next fault: each is measured by itself.
+        scene.advance(50).await;
         tokio::time::sleep(fault::calm(&mut dice, plan.calm_max)).await;
     }
     scene.conclude(workload).await

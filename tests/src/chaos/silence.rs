@@ -32,15 +32,16 @@ pub struct Silences {
     pub max_ms: f64,
 }
 
-/// The longest silence after each blow, of the partitions that it hit, within `window_us`; by class.
+/// The longest silence after each blow, of the partitions that it hit, within `window_us` and before the next blow; by class.
 #[must_use]
 pub fn measure(events: &[Event], blows: &[Blow], window_us: u64) -> BTreeMap<String, Silences> {
     let acks = acknowledgements(events);
     let mut by_class: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for blow in blows {
+    for (at, blow) in blows.iter().enumerate() {
+        let next = blows.get(at + 1).map_or(u64::MAX, |next| next.at_us);
         let longest = blow.partitions.iter().filter_map(|partition| {
             let times = acks.get(partition)?;
-            longest_gap(times, blow.at_us, blow.at_us + window_us)
+            longest_gap(times, blow.at_us, next.min(blow.at_us + window_us))
         });
         if let Some(longest) = longest.max() {
             by_class.entry(blow.class.clone()).or_default().push(longest);

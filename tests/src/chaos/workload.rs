@@ -20,8 +20,8 @@ use crate::history::{Answer, Call, Kind, Recorder, Seen, Value};
 
 /// How long a record is tried. Longer than any fault of a short run, so that a run without a loss has few unknown ones.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a question may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take. Shorter than a cut: a client that hears nothing goes elsewhere while it lasts.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most sends of one producer that are not answered.
 const SENDS_IN_FLIGHT: usize = 64;
 
