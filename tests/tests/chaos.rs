@@ -27,7 +27,6 @@ async fn one_node_that_is_killed_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the network between processes"]
 async fn three_nodes_lose_nothing() {
     assert_good(&run(&highwater_binary(), Plan::short(seed())).await);
 }

@@ -23,7 +23,6 @@ fn assert_good(outcome: &Outcome) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the network between processes"]
 async fn a_rolling_restart_costs_clients_nothing_but_time() {
     let mut scene = Scene::set(&highwater_binary(), plan()).await;
     let clients = scene.start_clients();
@@ -49,7 +48,6 @@ async fn a_rolling_restart_costs_clients_nothing_but_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the network between processes"]
 async fn all_nodes_may_stop_at_once_and_start_in_any_order() {
     let mut scene = Scene::set(&highwater_binary(), plan()).await;
     let clients = scene.start_clients();
@@ -73,7 +71,6 @@ async fn all_nodes_may_stop_at_once_and_start_in_any_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the network between processes"]
 async fn a_node_that_lost_its_data_is_refused_under_its_old_id() {
     let mut scene = Scene::set(&highwater_binary(), plan()).await;
     let clients = scene.start_clients();
@@ -119,7 +116,6 @@ impl Drop for Ballast {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the network between processes"]
 async fn full_disks_refuse_and_recover_without_a_restart() {
     if let Err(why) = SmallDisk::mount(1) {
         // Not captured by the test runner: what was skipped must be seen.
@@ -153,7 +149,6 @@ async fn full_disks_refuse_and_recover_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the network between processes"]
 async fn damaged_files_of_one_node_are_found_and_nothing_is_lost() {
     let mut scene = Scene::set(&highwater_binary(), plan()).await;
     let clients = scene.start_clients();
