@@ -150,7 +150,7 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// [`ControllerError`].
-    pub(crate) async fn submit(&self, command: Command) -> Result<Reply, ControllerError> {
+    pub async fn submit(&self, command: Command) -> Result<Reply, ControllerError> {
         self.forward.submit(&command, || self.submit_here(command.clone())).await
     }
 

@@ -22,7 +22,7 @@ use super::duties::Duties;
 use super::formation::{ClusterOptions, Stance, take, wire};
 use super::{StartError, on_disk};
 use crate::controller::{ControllerError, ControllerHandle};
-use crate::peer::{ControlService, Hello};
+use crate::peer::{ControlService, Hello, Refusal};
 use crate::raft::Replica;
 use crate::survey::Survey;
 
@@ -55,13 +55,13 @@ impl DeskService {
 impl ControlService for DeskService {
     fn answer(
         &self,
-        _from: Option<NodeId>,
+        from: Option<NodeId>,
         request: ControlRequest,
     ) -> Pin<Box<dyn Future<Output = ControlResponse> + Send>> {
         let desk = self.0.upgrade();
         Box::pin(async move {
             match desk {
-                Some(desk) => desk.answer(request).await,
+                Some(desk) => desk.answer(from, request).await,
                 None => ControlResponse { kind: Some(error(Reason::Unavailable, "this node has stopped")) },
             }
         })
@@ -138,8 +138,14 @@ impl Desk {
         let _again = self.survey.set(survey);
     }
 
-    /// Answers one request.
-    pub(super) async fn answer(&self, request: ControlRequest) -> ControlResponse {
+    /// Answers one request. A node that was removed may still have a connection from before.
+    pub(super) async fn answer(&self, from: Option<NodeId>, request: ControlRequest) -> ControlResponse {
+        let is_removed =
+            |node: &NodeId| self.running.get().is_some_and(|running| running.image.borrow().is_removed(*node));
+        if let Some(node) = from.filter(is_removed) {
+            let refusal = Refusal::Removed { node }.to_string();
+            return ControlResponse { kind: Some(error(Reason::Refused, &refusal)) };
+        }
         let kind = match request.kind {
             Some(Ask::WhoAreYou(_)) => Answer::Identified(wire::identified(&self.stance())),
             Some(Ask::Found(found)) => self.take_place(found).await,

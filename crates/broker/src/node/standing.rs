@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use highwater_metadata::MetadataImage;
 use highwater_proto::internal::v1::control_request::Kind as Ask;
-use highwater_proto::internal::v1::{ControlRequest, WhoAreYou};
+use highwater_proto::internal::v1::control_response::Kind as Answer;
+use highwater_proto::internal::v1::error::Reason;
+use highwater_proto::internal::v1::{ControlRequest, ControlResponse, WhoAreYou};
 use highwater_types::NodeId;
 use tokio::sync::watch;
 
@@ -54,13 +56,18 @@ pub(super) async fn watch(
 async fn refusal(peers: &Peers, others: Vec<NodeId>) -> Option<String> {
     let mut words = None;
     for node in others {
-        match peers.ask(node, ControlRequest { kind: Some(Ask::WhoAreYou(WhoAreYou {})) }).await {
-            Ok(_) => return None,
-            Err(PeerError::Refused { address, refusal: Refusal::Theirs { words: theirs } }) => {
-                words = Some(format!("node {node} at {address} refused this node: {theirs}"));
+        let refused = match peers.ask(node, ControlRequest { kind: Some(Ask::WhoAreYou(WhoAreYou {})) }).await {
+            Ok(ControlResponse { kind: Some(Answer::Error(error)) }) if error.reason() == Reason::Refused => {
+                error.message
             }
-            Err(error) => tracing::trace!(%node, %error, "not to be asked"),
-        }
+            Ok(_) => return None,
+            Err(PeerError::Refused { refusal: Refusal::Theirs { words }, .. }) => words,
+            Err(error) => {
+                tracing::trace!(%node, %error, "not to be asked");
+                continue;
+            }
+        };
+        words = Some(format!("node {node} refused this node: {refused}"));
     }
     words
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(clippy::disallowed_methods, missing_docs, dead_code)]
 
+mod absence;
 mod failover;
 mod formation;
 mod harness;
