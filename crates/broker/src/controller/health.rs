@@ -303,3 +303,6 @@ fn recovering(key: LogKey, name: &str, groups: &Groups<'_>, found: &mut Found) {
         found.note(Severity::Warning, "replica-recovering", text, advice);
     }
 }
+
+#[cfg(test)]
+mod tests;

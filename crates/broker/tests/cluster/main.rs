@@ -7,5 +7,6 @@ mod absence;
 mod failover;
 mod formation;
 mod harness;
+mod operations;
 mod records;
 mod restart;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use highwater_metadata::{Assignment, MetadataImage};
-use highwater_types::{NodeId, Term, TopicPartition};
+use highwater_types::{NodeId, PartitionId, Term, TopicId, TopicPartition};
 use tokio::time::Instant;
 
 use super::{Shepherd, by_id};
@@ -13,6 +13,9 @@ use crate::raft::{Replica, ReplicaStatus};
 /// How long the preferred leader must have been fit to lead before it leads again: a node that comes and goes would
 /// take its leaderships along each time.
 const CALM: Duration = Duration::from_secs(10);
+
+/// Stands for the metadata group, whose log has this key. No topic has that id.
+const METADATA: TopicPartition = TopicPartition { topic: TopicId::from_bytes([0; 16]), partition: PartitionId::new(0) };
 
 /// One thing to do for one group.
 pub(super) struct Errand {
@@ -58,6 +61,10 @@ pub(super) fn look(
 ) -> Vec<Errand> {
     let groups = by_id(&shepherd.partitions.borrow());
     let (mut errands, mut seen) = (Vec::new(), BTreeMap::new());
+    if let Some(to) = shepherd.better_controller(image).filter(|_| room > 0 && !busy.contains(&METADATA)) {
+        let (replica, what) = (shepherd.metadata.clone(), What::Lead { to });
+        errands.push(Errand { partition: METADATA, replica, generation: 0, what });
+    }
     for (partition, replica) in groups {
         let led = *replica.leadership().borrow();
         let Some(held) = image.assignment(partition).filter(|_| led.is_leader && led.serves_writes) else { continue };
