@@ -17,7 +17,6 @@ use highwater_tests::history::{Answer, Call, Kind, Recorder, Requirements, judge
 const PARTITIONS: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the network between processes"]
 async fn containers_that_are_disconnected_and_killed_lose_nothing() {
     if let Err(why) = available() {
         // Not captured by the test runner: what was skipped must be seen.

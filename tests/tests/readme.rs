@@ -34,7 +34,6 @@ impl Drop for Project {
 }
 
 #[test]
-#[ignore = "waits for the network between processes"]
 fn the_readmes_cluster_section_works_as_it_stands() {
     let page = std::fs::read_to_string(root().join("README.md")).expect("the README");
     let commands = commands(&page);
