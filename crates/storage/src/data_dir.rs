@@ -8,6 +8,8 @@
 //!   DATA/votes       what each log's replica has promised
 //!   DATA/reserve     space for what must be written when the disk is full
 //!   DATA/logs/KEY/   one folder a log
+//!   DATA/recovering  marks of logs that began anew after damage (see `quarantine`)
+//!   DATA/quarantine  what was damaged, as it was found
 //! ```
 //!
 //! Owns: the lock, the marks above, and the flusher and the votes that all logs share. Never: touches a name that it
@@ -40,8 +42,11 @@ use crate::reserve::Reserve;
 use crate::sealed_file::{self, FileKind};
 use crate::votes::VoteFile;
 
+pub(crate) mod quarantine;
 #[cfg(test)]
 mod tests;
+
+use self::quarantine::{Marks, QUARANTINE, RECOVERING};
 
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "format";
@@ -123,6 +128,7 @@ pub struct DataDir {
     background: Arc<Background>,
     votes: Arc<VoteFile>,
     identity: Mutex<Option<Identity>>,
+    marks: Arc<Marks>,
     /// The logs that were opened; `None` while one is being opened.
     opened: Mutex<BTreeMap<LogKey, Option<LogWatch>>>,
     report: DataDirReport,
@@ -149,6 +155,7 @@ impl DataDir {
         let reserve = Reserve::new(Arc::clone(&disk), path.join(RESERVE));
         let flusher = Arc::new(flusher.with_reserve(reserve));
         let votes = VoteFile::open(Arc::clone(&disk), &path.join(VOTES), Arc::clone(&flusher))?;
+        let marks = Arc::new(Marks::read(&disk, path, &flusher)?);
         let identity = Identity::read(&*disk, &path.join(IDENTITY))?;
         let mut report = DataDirReport { is_new, foreign: foreign_names(&list(&*disk, path)?, path) };
         let mut data_dir = Self {
@@ -158,6 +165,7 @@ impl DataDir {
             background: Arc::new(Background::new()),
             votes: Arc::new(votes),
             identity: Mutex::new(identity),
+            marks,
             opened: Mutex::default(),
             report: DataDirReport::default(),
         };
@@ -276,8 +284,13 @@ impl DataDir {
         }
         let opened = Log::open(&self.disk, &path, key, options, &self.flusher, &self.background);
         match &opened {
-            Ok((log, _)) => drop(lock(&self.opened).insert(key, Some(log.watch()))),
-            Err(_) => drop(lock(&self.opened).remove(&key)),
+            Ok((log, _)) => {
+                log.set_marks(&self.marks);
+                lock(&self.opened).insert(key, Some(log.watch()));
+            }
+            Err(_) => {
+                lock(&self.opened).remove(&key);
+            }
         }
         opened
     }
@@ -326,6 +339,7 @@ impl DataDir {
         lock(&self.opened).retain(|other, watch| *other != key || watch.as_ref().is_none_or(LogWatch::may_write));
         // And only then the votes: a log without its votes could vote twice.
         self.votes.remove(key);
+        self.forget_marks(key)?;
         self.finish_deletes()
     }
 
@@ -435,7 +449,7 @@ fn log_key(entry: &DirEntry) -> Option<LogKey> {
 }
 
 fn foreign_names(entries: &[DirEntry], path: &Path) -> Vec<PathBuf> {
-    let is_ours =
-        |entry: &DirEntry| [LOCK, FORMAT, IDENTITY, JOINING, VOTES, LOGS, RESERVE].contains(&entry.name.as_str());
+    let ours = [LOCK, FORMAT, IDENTITY, JOINING, VOTES, LOGS, RESERVE, RECOVERING, QUARANTINE];
+    let is_ours = |entry: &DirEntry| ours.contains(&entry.name.as_str());
     entries.iter().filter(|entry| !is_ours(entry)).map(|entry| path.join(&entry.name)).collect()
 }

@@ -154,6 +154,12 @@ impl FileError {
         move |source| Self::Io { step, file: file.to_owned(), source }
     }
 
+    /// Whether the file's contents cannot be believed; not that it could not be read, or is newer.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
     /// Says that `file` is damaged.
     #[must_use]
     pub fn damaged(file: &Path, damage: Damage) -> Self {

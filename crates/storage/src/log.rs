@@ -45,7 +45,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use highwater_types::{EntryId, Offset};
 
@@ -64,6 +64,7 @@ pub use writer::Flushed;
 use self::segment::{Segment, read, write};
 use self::writer::Writer;
 use crate::background::Background;
+use crate::data_dir::quarantine::Marks;
 use crate::disk::Disk;
 use crate::flush::Flusher;
 use crate::log_key::LogKey;
@@ -91,6 +92,8 @@ struct Inner {
     state: RwLock<LogState>,
     /// The number of the last manifest that was written. Held while one is being written, taken after the writer.
     manifest_written: Mutex<u64>,
+    /// The marks of the data directory, for a log that was opened through one.
+    marks: OnceLock<Arc<Marks>>,
     me: Weak<Inner>,
 }
 

@@ -49,6 +49,8 @@ pub enum FileKind {
     Manifest = 3,
     /// A state machine's checkpoint beside its log.
     Checkpoint = 4,
+    /// A mark on a log: that it is damaged, or was and begins anew.
+    Mark = 5,
 }
 
 impl FileKind {
@@ -56,7 +58,7 @@ impl FileKind {
     #[must_use]
     pub const fn version(self) -> u16 {
         match self {
-            Self::Format | Self::Identity | Self::Manifest | Self::Checkpoint => 1,
+            Self::Format | Self::Identity | Self::Manifest | Self::Checkpoint | Self::Mark => 1,
         }
     }
 }

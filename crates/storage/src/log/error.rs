@@ -145,6 +145,16 @@ pub enum OpenLogError {
 }
 
 impl OpenLogError {
+    /// Whether the files say something that cannot be; not that they could not be read, or are newer.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_damage(),
+            Self::Corrupt(_) | Self::NoManifest { .. } | Self::WrongLog { .. } => true,
+            Self::NewerFormat { .. } | Self::AlreadyOpen { .. } | Self::Poisoned(_) => false,
+        }
+    }
+
     /// An unreadable header: damage, or a newer version.
     pub(super) fn header(file: &Path, error: SegmentHeaderError) -> Self {
         match error {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use bytes::Bytes;
 use highwater_types::{EntryId, LogIndex, Offset, Timestamp};
@@ -19,6 +19,7 @@ use super::segment::read;
 use super::writer::Flushed;
 use super::{Inner, View};
 use crate::background::Background;
+use crate::data_dir::quarantine::Marks;
 use crate::disk::Disk;
 use crate::entry::{Boundary, Entry, NewEntry};
 use crate::error::FileError;
@@ -82,10 +83,38 @@ impl Log {
             view: RwLock::new(Arc::new(view)),
             state: RwLock::new(LogState::default()),
             manifest_written: Mutex::new(0),
+            marks: OnceLock::new(),
             me: me.clone(),
         });
         inner.publish(&lock(&inner.writer));
         Ok((Self { inner }, recovered.report))
+    }
+
+    pub(crate) fn set_marks(&self, marks: &Arc<Marks>) {
+        // Once, by who opened it.
+        let _ = self.inner.marks.set(Arc::clone(marks));
+    }
+
+    /// Whether this log began anew after damage, and its replica has not caught up since.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
+        self.inner.marks.get().is_some_and(|marks| marks.is_recovering(self.inner.key))
+    }
+
+    /// Notes, durably, that the log holds again all that its replica ever acknowledged. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says. The mark may be back after a crash then, which costs time only.
+    pub fn end_recovery(&self) -> Result<(), FileError> {
+        self.inner.marks.get().map_or(Ok(()), |marks| marks.end_recovery(self.inner.key))
+    }
+
+    /// Notes, durably, that the log cannot be believed, so that it is set aside before it is opened again. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn mark_damaged(&self, reason: &str) -> Result<(), FileError> {
+        self.inner.marks.get().map_or(Ok(()), |marks| marks.mark_damaged(self.inner.key, reason))
     }
 
     pub(crate) fn watch(&self) -> LogWatch {
