@@ -103,7 +103,7 @@ impl Partition {
             state: PartitionState::new(producers.clone(), limits),
         })
         .await?;
-        if !first_voters.is_empty() && !replica.is_initialized().await? {
+        if !first_voters.is_empty() && !replica.is_recovering() && !replica.is_initialized().await? {
             replica.initialize(&first_voters).await?;
         }
         let stop = CancellationToken::new();

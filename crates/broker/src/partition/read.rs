@@ -160,7 +160,13 @@ impl Reader {
             self.cold.run(move || log.populate(from, bytes)).await?;
         }
         let slices = self.log.read_batches(from, high_watermark, request.bytes_max);
-        let slices = slices.map_err(|error| read_error(error, valid))?;
+        let slices = match slices {
+            Err(highwater_storage::ReadError::Corrupt(damage)) => {
+                self.replica.report_damage(damage.to_string()).await;
+                return Err(ReadError::Storage(damage.into()));
+            }
+            slices => slices.map_err(|error| read_error(error, valid))?,
+        };
         Ok(ReadResult { batches: slices.batches, bytes: slices.bytes, next_offset: slices.next_offset, ..nothing })
     }
 

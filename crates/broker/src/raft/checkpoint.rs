@@ -95,6 +95,21 @@ pub enum CheckpointError {
     Interrupted,
 }
 
+impl CheckpointError {
+    /// Whether the checkpoint and its log cannot both be true; not that a file could not be read, or is newer.
+    pub(crate) const fn is_damage(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::DoesNotFitLog { .. } | Self::PurgedTooFar { .. } | Self::BadState { .. } => {
+                true
+            }
+            Self::Unreadable { reason, .. } => matches!(reason, DecodeError::Malformed { .. }),
+            Self::File(error) => error.is_damage(),
+            Self::Read(error) => matches!(error, ReadError::Corrupt(_)),
+            Self::Log(_) | Self::NotFlushed { .. } | Self::Interrupted => false,
+        }
+    }
+}
+
 /// Reads the checkpoint beside `log` and makes sure that both belong together. Blocks.
 pub(crate) fn load(log: &Log) -> Result<Checkpoint, CheckpointError> {
     let file = log.checkpoint_path();

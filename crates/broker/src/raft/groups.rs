@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::{Bytes, BytesMut};
 use highwater_storage::LogKey;
 use highwater_types::NodeId;
+use openraft::raft::AppendEntriesResponse;
 
-use super::types::{Raft, Snapshot};
+use super::recovery::Recovery;
+use super::types::{Raft, Snapshot, entry_id};
 use super::wire::{self, Reply, Request, SnapshotPart};
 use crate::peer::{Frame, RaftRequests};
 
@@ -23,6 +25,7 @@ pub(crate) struct Groups(Arc<RwLock<BTreeMap<LogKey, Group>>>);
 #[derive(Clone)]
 struct Group {
     raft: Raft,
+    recovery: Recovery,
     incoming: Arc<Mutex<Option<Incoming>>>,
 }
 
@@ -35,8 +38,8 @@ struct Incoming {
 
 impl Groups {
     /// From here on requests for `key` go to `raft`.
-    pub(crate) fn register(&self, key: LogKey, raft: Raft) {
-        let group = Group { raft, incoming: Arc::default() };
+    pub(crate) fn register(&self, key: LogKey, raft: Raft, recovery: Recovery) {
+        let group = Group { raft, recovery, incoming: Arc::default() };
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, group);
     }
 
@@ -68,9 +71,18 @@ impl RaftRequests for Groups {
 
 impl Group {
     async fn answer(&self, from: NodeId, request: Request) -> Result<Reply, String> {
+        let asks_to_lead = matches!(request, Request::Vote(_) | Request::PreVote(_) | Request::TransferLeader(_));
+        if asks_to_lead && self.recovery.is_on() {
+            return Err("its replica is being rebuilt after damage and takes no part in elections".to_owned());
+        }
         match request {
             Request::Append(append) => {
-                self.raft.append_entries(append).await.map(Reply::Append).map_err(|error| error.to_string())
+                let committed = append.leader_commit.as_ref().map(entry_id);
+                let answer = self.raft.append_entries(append).await.map_err(|error| error.to_string())?;
+                if matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) {
+                    self.recovery.heard(committed);
+                }
+                Ok(Reply::Append(answer))
             }
             Request::Vote(vote) => self.raft.vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string()),
             Request::PreVote(vote) => {

@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use highwater_storage::{Boundary, Entry, EntryKind, Log, LogError, LogKey, NewEntry, OnDurable, VoteFile};
+use highwater_storage::{Boundary, Entry, EntryKind, Log, LogError, LogKey, NewEntry, OnDurable, ReadError, VoteFile};
 use highwater_types::batch::BatchHeader;
 use highwater_types::{EntryId, LogIndex, Offset};
 use openraft::entry::RaftEntry as _;
@@ -98,7 +98,14 @@ impl LogStore {
     }
 
     fn read(&self, from: u64, below: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        self.log.read_entries(LogIndex::new(from), LogIndex::new(below), bytes_max).map_err(io::Error::other)
+        self.log.read_entries(LogIndex::new(from), LogIndex::new(below), bytes_max).map_err(|error| {
+            if let ReadError::Corrupt(damage) = &error {
+                // The group stops here because of it, so this may take its time; the next start sets the log aside.
+                let marked = self.log.mark_damaged(&damage.to_string());
+                tracing::error!(log = %self.key, %damage, ?marked, "damage was met in the log");
+            }
+            io::Error::other(error)
+        })
     }
 
     /// The indexes of a range, cut to what the log holds.

@@ -8,27 +8,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use highwater_storage::{Boundary, EntryKind, Log, LogError, LogKey, VoteFile};
 use highwater_types::{EntryId, NodeId, Offset};
-use openraft::{Config, SnapshotPolicy};
+use openraft::Config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checkpoint::{self, CheckpointError};
+use super::config::config;
 use super::fence::FencedResponder;
 use super::log_store::{Installed, LogStore};
 use super::network::PeerNetwork;
+use super::recovery::Recovery;
 use super::state_machine::{GroupState, Marks, StateMachine};
 use super::supervisor::{Leadership, ReplicaFailure, Supervisor};
 use super::ticket::{Committed, Proposal, ProposeError, ProposeTicket};
 use super::types::{Command, Proposed, Raft, log_id, raft_node};
 use crate::clock::Clock;
 use crate::runtime::blocking;
-
-/// Milliseconds between heartbeats, and the range from which an election time-out is drawn: failover takes the longest
-/// of them and one more.
-const HEARTBEAT_MS: u64 = 250;
-const ELECTION_MS_MIN: u64 = 500;
-pub(super) const ELECTION_MS_MAX: u64 = 1_000;
 
 /// How long a shutdown waits for the tasks of the replica.
 const TASKS_PATIENCE: Duration = Duration::from_secs(10);
@@ -71,6 +67,8 @@ struct Inner {
     leadership: watch::Receiver<Leadership>,
     committed: watch::Receiver<Offset>,
     failure: watch::Receiver<Option<ReplicaFailure>>,
+    failure_marks: watch::Sender<Option<ReplicaFailure>>,
+    recovery: Recovery,
     /// Whether writes wait for a hand-over of the leadership.
     held_back: watch::Sender<bool>,
     /// Whether a change of the members is under way.
@@ -143,6 +141,7 @@ impl Replica {
         let at = at.map_err(failed)?;
         let (applied_marks, applied) = watch::channel(at.applied);
         let (committed_marks, committed) = watch::channel(at.next_offset);
+        let machine_applied = applied.clone();
         let marks = Marks { applied: applied_marks, committed: committed_marks };
         let installed = Installed::default();
         let tasks = TaskTracker::new();
@@ -150,11 +149,14 @@ impl Replica {
         let machine = machine.map_err(failed)?;
         let store = LogStore::new(key, log.clone(), votes, clock.clone(), installed, tasks.token());
         let raft_failed = |reason: String| ReplicaError::Raft { group: group.clone(), reason };
-        let config = config(&group).validate().map_err(|error| raft_failed(error.to_string()))?;
+        let recovery = Recovery::of(&log);
+        let config = Config { enable_elect: !recovery.is_on(), ..config(&group) }
+            .validate()
+            .map_err(|error| raft_failed(error.to_string()))?;
         let raft = Raft::new(raft_node(node), Arc::new(config), network.of_group(key), store, machine)
             .await
             .map_err(|fatal| raft_failed(fatal.to_string()))?;
-        network.groups().register(key, raft.clone());
+        network.groups().register(key, raft.clone(), recovery.clone());
         let (leadership_marks, leadership) = watch::channel(Leadership::default());
         let (failure_marks, failure) = watch::channel(None);
         let stop = CancellationToken::new();
@@ -164,10 +166,13 @@ impl Replica {
             log: log.clone(),
             applied,
             leadership: leadership_marks,
-            failure: failure_marks,
+            failure: failure_marks.clone(),
             stop: stop.clone(),
         };
         tasks.spawn(supervisor.run());
+        if recovery.is_on() {
+            tasks.spawn(recovery.clone().finish(group.clone(), raft.clone(), machine_applied, stop.clone()));
+        }
         let (held_back, is_changing) = (watch::Sender::new(false), AtomicBool::new(false));
         let inner = Inner {
             group,
@@ -180,6 +185,8 @@ impl Replica {
             leadership,
             committed,
             failure,
+            failure_marks,
+            recovery,
             held_back,
             is_changing,
             stop,
@@ -193,7 +200,7 @@ impl Replica {
     /// Nobody else could win, so there is nothing to wait for.
     async fn elect_if_alone(&self) -> Result<(), ReplicaError> {
         let voters: BTreeSet<u64> = self.0.raft.voter_ids().collect();
-        if voters.into_iter().eq([raft_node(self.0.node)]) {
+        if voters.into_iter().eq([raft_node(self.0.node)]) && !self.is_recovering() {
             self.0.raft.trigger().elect(false).await.map_err(|fatal| self.raft_error(&fatal))?;
         }
         Ok(())
@@ -204,6 +211,10 @@ impl Replica {
     /// # Errors
     /// When the group has members or entries already.
     pub async fn initialize(&self, voters: &[NodeId]) -> Result<(), ReplicaError> {
+        if self.is_recovering() {
+            let reason = "this replica is being rebuilt: the group has members, who have to fill its log".to_owned();
+            return Err(ReplicaError::Initialize { group: self.0.group.clone(), reason });
+        }
         let voters: BTreeSet<u64> = voters.iter().copied().map(raft_node).collect();
         self.0
             .raft
@@ -254,7 +265,7 @@ impl Replica {
     /// Whether this replica is being rebuilt from its peers, and keeps out of elections until then.
     #[must_use]
     pub fn is_recovering(&self) -> bool {
-        false
+        self.0.recovery.is_on()
     }
 
     /// Whether writes are to wait because the leadership is being handed over, now and from now on.
@@ -316,6 +327,19 @@ impl Replica {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Damage was met in the log while somebody read it. Where others have the same entries the replica stops, so that
+    /// the next start sets the log aside and gets them from there; the only replica goes on with what can be read.
+    pub(crate) async fn report_damage(&self, damage: String) {
+        if self.status().members.all().len() < 2 {
+            return;
+        }
+        let (log, why) = (self.0.log.clone(), damage.clone());
+        let marked = blocking(move || log.mark_damaged(&why)).await;
+        tracing::error!(group = self.0.group, damage, ?marked, "damage was met in the log; the replica stops");
+        let reason = format!("{damage}; the next start gets the log from the other replicas");
+        self.0.failure_marks.send_replace(Some(ReplicaFailure { group: self.0.group.clone(), reason }));
     }
 
     /// Lets go of everything up to `boundary`: it becomes the group's snapshot, then the log is cut there. A boundary
@@ -459,23 +483,5 @@ impl Replica {
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Replica").field("group", &self.0.group).field("node", &self.0.node).finish_non_exhaustive()
-    }
-}
-
-fn config(group: &str) -> Config {
-    Config {
-        cluster_name: group.to_owned(),
-        heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MS_MIN,
-        election_timeout_max: ELECTION_MS_MAX,
-        // Retention decides what is let go, through `trim`; then all of it at once.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
-        enable_pre_vote: Some(true),
-        // A replica that lost an unacknowledged tail is repaired by its leader, not given up.
-        allow_log_reversion: Some(true),
-        // A leader that was away leads again only in a new term: one epoch never spans a restart.
-        enable_leader_restore: Some(false),
-        ..Config::default()
     }
 }

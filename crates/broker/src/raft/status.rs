@@ -11,7 +11,8 @@ use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::metrics::RaftMetrics;
 
-use super::replica::{ELECTION_MS_MAX, Replica};
+use super::config::ELECTION_MS_MAX;
+use super::replica::Replica;
 use super::supervisor::Leadership;
 use super::types::{StoredMembership, TypeConfig};
 
