@@ -11,6 +11,7 @@ use highwater_storage::disk::sim::Fault;
 use highwater_types::batch::{BatchHeader, ProducerStamp, ValidBatch, verify_crc};
 use highwater_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
+mod cluster;
 mod crashes;
 
 use super::*;

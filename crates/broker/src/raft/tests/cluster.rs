@@ -8,26 +8,26 @@ use highwater_storage::{EntryKind, Log, LogOptions, RetentionPolicy};
 use highwater_types::{ClusterId, NodeId, NodeUuid, Offset};
 use tokio::time::timeout;
 
-use super::rig::{Rig, Seen, batch};
+use super::rig::{KEY, Rig, Seen, batch};
 use crate::peer::{Hello, MemoryNetwork, Peers};
 use crate::raft::{PeerNetwork, Replica, ReplicaSpec};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One node with one replica.
-struct Member {
-    address: String,
-    node: NodeId,
-    rig: Rig,
-    log: Log,
-    seen: Seen,
-    peers: Peers,
-    replica: Replica,
+pub(super) struct Member {
+    pub(super) address: String,
+    pub(super) node: NodeId,
+    pub(super) rig: Rig,
+    pub(super) log: Log,
+    pub(super) seen: Seen,
+    pub(super) peers: Peers,
+    pub(super) replica: Replica,
 }
 
-struct Cluster {
-    network: MemoryNetwork,
-    members: Vec<Member>,
+pub(super) struct Cluster {
+    pub(super) network: MemoryNetwork,
+    pub(super) members: Vec<Member>,
 }
 
 fn address(node: u64) -> String {
@@ -37,34 +37,75 @@ fn address(node: u64) -> String {
 async fn member(network: &MemoryNetwork, number: u64) -> Member {
     let mut rig = Rig::new();
     rig.options = LogOptions { segment_bytes_max: 4_096, ..LogOptions::default() };
+    member_on(rig, network, number).await
+}
+
+/// A node that goes on with what is on its disk.
+async fn member_on(rig: Rig, network: &MemoryNetwork, number: u64) -> Member {
     let node = NodeId::new(number);
     let uuid = NodeUuid::from_bytes([u8::try_from(number).unwrap(); 16]);
     let me = Hello { cluster: Some(ClusterId::from_bytes([1; 16])), node: Some(node), uuid };
     let address = address(number);
     let peers = Peers::new(Arc::new(network.transport(&address)), me, rig.clock.clone());
     network.listen(&address, Arc::new(peers.clone()));
-    let (log, seen) = (rig.log(), Seen::default());
+    let (log, _) = crate::raft::open_log(&rig.data, KEY, &rig.options, "test", true).unwrap();
+    let seen = Seen::default();
     let spec = rig.spec(log.clone(), seen.clone());
     let replica = Replica::open(ReplicaSpec { node, network: PeerNetwork::new(peers.clone()), ..spec }).await.unwrap();
     Member { address, node, rig, log, seen, peers, replica }
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
+        Self::start_with_spare(0).await
+    }
+
+    /// Three members, and so many nodes that are ready to become some.
+    pub(super) async fn start_with_spare(spare: u64) -> Self {
         let network = MemoryNetwork::new(crate::clock::Clock::system());
-        let mut members = Vec::new();
-        for number in 1..=3 {
-            members.push(member(&network, number).await);
+        let mut cluster = Self { network, members: Vec::new() };
+        for number in 1..=3 + spare {
+            let member = member(&cluster.network, number).await;
+            cluster.members.push(member);
         }
-        let addresses: BTreeMap<_, _> = members.iter().map(|m| (m.node, m.address.clone())).collect();
-        members.iter().for_each(|member| member.peers.set_addresses(addresses.clone()));
-        let voters: Vec<_> = members.iter().map(|member| member.node).collect();
-        members[0].replica.initialize(&voters).await.unwrap();
-        Self { network, members }
+        cluster.introduce();
+        let voters: Vec<_> = (1..=3).map(NodeId::new).collect();
+        cluster.members[0].replica.initialize(&voters).await.unwrap();
+        cluster
+    }
+
+    fn introduce(&self) {
+        let addresses: BTreeMap<_, _> = self.members.iter().map(|m| (m.node, m.address.clone())).collect();
+        self.members.iter().for_each(|member| member.peers.set_addresses(addresses.clone()));
+    }
+
+    pub(super) fn member(&self, node: NodeId) -> &Member {
+        self.members.iter().find(|member| member.node == node).unwrap()
+    }
+
+    /// Stops a node; the others find nobody there. What it had on disk is what a crash leaves, or an orderly end.
+    pub(super) async fn stop(&mut self, node: NodeId, is_crash: bool) -> Rig {
+        let index = self.members.iter().position(|member| member.node == node).unwrap();
+        let Member { address, rig, log, peers, replica, .. } = self.members.remove(index);
+        self.network.vanish(&address);
+        if is_crash {
+            replica.stop_abruptly().await
+        } else {
+            replica.shutdown().await
+        }
+        peers.shutdown().await;
+        drop((log, replica));
+        if is_crash { rig.crash() } else { rig.restart() }
+    }
+
+    pub(super) async fn restart(&mut self, rig: Rig, node: NodeId) {
+        let member = member_on(rig, &self.network, node.get()).await;
+        self.members.push(member);
+        self.introduce();
     }
 
     /// The member that leads, which serves, and is not among `except`.
-    async fn leader(&self, except: &[NodeId]) -> &Member {
+    pub(super) async fn leader(&self, except: &[NodeId]) -> &Member {
         let search = async {
             loop {
                 let serves = |member: &&Member| member.replica.leadership().borrow().serves_writes;
@@ -78,7 +119,7 @@ impl Cluster {
         timeout(PATIENCE, search).await.expect("a leader in time")
     }
 
-    async fn until_committed(&self, offset: u64, nodes: impl IntoIterator<Item = NodeId>) {
+    pub(super) async fn until_committed(&self, offset: u64, nodes: impl IntoIterator<Item = NodeId>) {
         for node in nodes {
             let member = self.members.iter().find(|member| member.node == node).unwrap();
             let mut committed = member.replica.committed();
@@ -87,11 +128,11 @@ impl Cluster {
         }
     }
 
-    fn nodes(&self) -> Vec<NodeId> {
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.members.iter().map(|member| member.node).collect()
     }
 
-    async fn shutdown(self) {
+    pub(super) async fn shutdown(self) {
         for member in &self.members {
             member.replica.shutdown().await;
             member.peers.shutdown().await;
@@ -99,7 +140,7 @@ impl Cluster {
     }
 }
 
-async fn write(leader: &Member, batches: usize) -> u64 {
+pub(super) async fn write(leader: &Member, batches: usize) -> u64 {
     let mut end = 0;
     for _ in 0..batches {
         let ack = leader.replica.propose(EntryKind::Data, batch(2, 250, None)).await.unwrap();
