@@ -47,7 +47,7 @@ use crate::clock::Clock;
 use crate::controller::ControllerHandle;
 use crate::disk_gate::DiskGate;
 use crate::peer::Peers;
-use crate::raft::{Leadership, PeerNetwork, Replica};
+use crate::raft::{self, Leadership, PeerNetwork, Replica};
 use crate::router::{OpenPartitions, Router};
 use crate::runtime;
 use crate::shutdown::Shutdown;
@@ -60,6 +60,7 @@ pub use network::{Listen, NodeNetwork};
 pub use supervise::NodeFailure;
 
 use desk::{Desk, DeskService, Running};
+use formation::{FOUNDER, Role, role};
 use metadata::{Metadata, MetadataSpec};
 use partitions::Partitions;
 use supervise::Failures;
@@ -176,6 +177,7 @@ impl Node {
         let spec = MetadataSpec {
             data: &data,
             node: identity.node,
+            has_peers: identity.node != FOUNDER || role(desk.options())? != Role::Alone,
             logs,
             policy: options.policy,
             clock: &options.clock,
@@ -426,10 +428,17 @@ async fn open_data(options: &NodeOptions) -> Result<(Arc<DataDir>, Vec<LogKey>),
     .await
 }
 
-/// Opens a log, and says what was found if that is not just what was left.
-async fn open_log(data: &Arc<DataDir>, key: LogKey, options: LogOptions, of: GroupName) -> Result<Log, StartError> {
+/// Opens a log, and says what was found if that is not just what was left. A damaged one of a group that `has_peers`
+/// begins anew from them.
+async fn open_log(
+    data: &Arc<DataDir>,
+    key: LogKey,
+    options: LogOptions,
+    of: GroupName,
+    has_peers: bool,
+) -> Result<Log, StartError> {
     let data = Arc::clone(data);
-    on_disk(move || match data.open_log(key, options) {
+    on_disk(move || match raft::open_log(&data, key, &options, &of.to_string(), has_peers) {
         Ok((log, report)) => {
             for name in &report.foreign {
                 tracing::warn!(name = %name.display(), "not made by highwater; left alone");

@@ -64,6 +64,8 @@ pub(super) struct Metadata {
 pub(super) struct MetadataSpec<'a> {
     pub(super) data: &'a Arc<DataDir>,
     pub(super) node: NodeId,
+    /// Whether other nodes have the metadata too, so that a damaged log of it can be filled again.
+    pub(super) has_peers: bool,
     /// The logs that were there when the node started.
     pub(super) logs: &'a [LogKey],
     pub(super) policy: Policy,
@@ -75,13 +77,13 @@ pub(super) struct MetadataSpec<'a> {
 impl Metadata {
     /// Opens the group.
     pub(super) async fn open(spec: MetadataSpec<'_>) -> Result<Self, StartError> {
-        let MetadataSpec { data, node, logs, policy, clock, peers, network } = spec;
-        if !logs.contains(&METADATA_LOG) && data.votes().get(METADATA_LOG).is_some() {
+        let MetadataSpec { data, node, has_peers, logs, policy, clock, peers, network } = spec;
+        if !has_peers && !logs.contains(&METADATA_LOG) && data.votes().get(METADATA_LOG).is_some() {
             return Err(StartError::LogMissing { of: GroupName::Metadata, folder: data.log_path(METADATA_LOG) });
         }
         let (state, image) = MetadataState::new();
         let options = LogOptions { segment_bytes_max: SEGMENT_BYTES, ..LogOptions::default() };
-        let log = open_log(data, METADATA_LOG, options, GroupName::Metadata).await?;
+        let log = open_log(data, METADATA_LOG, options, GroupName::Metadata, has_peers).await?;
         let replica = Replica::open(ReplicaSpec {
             group: GroupName::Metadata.to_string(),
             key: METADATA_LOG,
@@ -103,6 +105,9 @@ impl Metadata {
 
     /// Whether no other node has a say in the group.
     pub(super) async fn is_alone(&self, desk: &Desk, identity: Identity) -> Result<bool, StartError> {
+        if self.replica.is_recovering() {
+            return Ok(false);
+        }
         if self.replica.is_initialized().await.map_err(group_failed)? {
             return Ok(self.replica.status().members.all() == BTreeSet::from([identity.node]));
         }
@@ -247,6 +252,10 @@ impl Metadata {
     }
 
     async fn begin(&self, voters: &[NodeId]) -> Result<(), StartError> {
+        if self.replica.is_recovering() {
+            // The group has begun long ago, and those who have its log bring it.
+            return Ok(());
+        }
         self.replica.initialize(voters).await.map_err(group_failed)
     }
 

@@ -165,7 +165,10 @@ impl Partitions {
         }
         let changed_here = changed.into_iter().filter(|id| to_open.contains_key(id));
         stream::iter(changed_here).for_each_concurrent(AT_ONCE, |id| self.close(id)).await;
-        let lost = to_open.values().find(|wanted| !logs.contains(&wanted.key()) && self.has_voted(wanted.key()));
+        // Where there are other replicas, these have what is lost.
+        let is_lost =
+            |wanted: &&Wanted| wanted.is_alone() && !logs.contains(&wanted.key()) && self.has_voted(wanted.key());
+        let lost = to_open.values().find(is_lost);
         if let Some(lost) = lost {
             return Some(StartError::LogMissing { of: lost.name(), folder: self.data.log_path(lost.key()) });
         }
@@ -204,7 +207,7 @@ impl Partitions {
     async fn open(&self, wanted: Wanted) -> Result<(), StartError> {
         let began = self.clock.instant();
         let (id, name, options) = (wanted.id, wanted.name(), wanted.log_options());
-        let log = open_log(&self.data, wanted.key(), options.clone(), name.clone()).await?;
+        let log = open_log(&self.data, wanted.key(), options.clone(), name.clone(), !wanted.is_alone()).await?;
         let is_alone = wanted.is_alone();
         let (first_voters, stand_in) = match wanted.beginning {
             Beginning::Begins(voters) => (voters, None),

@@ -158,7 +158,7 @@ impl Partition {
     /// # Errors
     /// When the replica has stopped.
     pub async fn begin(&self, first_voters: &[NodeId]) -> Result<(), ReplicaError> {
-        if self.replica.is_initialized().await? {
+        if self.replica.is_recovering() || self.replica.is_initialized().await? {
             return Ok(());
         }
         match self.replica.initialize(first_voters).await {

@@ -7,9 +7,9 @@ use openraft::{Config, SnapshotPolicy};
 
 /// Milliseconds between heartbeats, and the range from which an election time-out is drawn: failover takes the longest
 /// of them and one more.
-const HEARTBEAT_MS: u64 = 250;
-const ELECTION_MS_MIN: u64 = 500;
-pub(super) const ELECTION_MS_MAX: u64 = 1_000;
+const HEARTBEAT_MS: u64 = 200;
+const ELECTION_MS_MIN: u64 = 400;
+pub(super) const ELECTION_MS_MAX: u64 = 800;
 
 /// The configuration of the group that is called so in messages.
 pub(super) fn config(group: &str) -> Config {
