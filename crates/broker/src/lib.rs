@@ -14,6 +14,8 @@ pub mod front;
 pub mod node;
 pub mod partition;
 pub mod peer;
+#[doc(hidden)]
+pub mod planted;
 pub mod raft;
 pub mod router;
 pub mod runtime;

@@ -17,7 +17,8 @@ pub mod inspect;
 mod locks;
 pub mod log;
 pub mod log_key;
-mod planted;
+#[doc(hidden)]
+pub mod planted;
 mod poison;
 mod reserve;
 pub mod sealed_file;

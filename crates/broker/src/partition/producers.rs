@@ -32,6 +32,8 @@ use highwater_types::batch::{BatchHeader, ProducerStamp};
 use highwater_types::limits::PRODUCER_BATCHES_IN_FLIGHT_MAX;
 use highwater_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
+use crate::planted::{Bug, is_planted};
+
 /// How many batches of a producer the table remembers: as many as it may have in flight.
 pub const WINDOW: usize = PRODUCER_BATCHES_IN_FLIGHT_MAX;
 
@@ -236,7 +238,8 @@ impl Producer {
     }
 
     fn push(&mut self, batch: Stamped, place: Place) {
-        if self.batches.len() == WINDOW {
+        let window = if is_planted(Bug::SmallWindow) { 1 } else { WINDOW };
+        if self.batches.len() == window {
             self.batches.pop_front();
         }
         self.batches.push_back(RecentBatch { first: batch.stamp.first_sequence, last: batch.last, place });

@@ -15,6 +15,7 @@ use crate::trace::note;
 pub enum Kind {
     Kill,
     PowerLoss,
+    PowerLossInACall,
     TornWrite,
     PowerLossOfAll,
     Restart,
@@ -38,6 +39,7 @@ impl Kind {
     pub const OF_ONE: &[Self] = &[
         Self::Kill,
         Self::PowerLoss,
+        Self::PowerLossInACall,
         Self::TornWrite,
         Self::Restart,
         Self::Hold,
@@ -48,10 +50,14 @@ impl Kind {
         Self::ClockJump,
     ];
 
+    /// What no node alone survives, and none may hide.
+    pub const DAMAGE: &[Self] = &[Self::Kill, Self::PowerLoss, Self::Restart, Self::BitFlip, Self::Truncation];
+
     /// What a cluster of three must survive.
     pub const OF_THREE: &[Self] = &[
         Self::Kill,
         Self::PowerLoss,
+        Self::PowerLossInACall,
         Self::TornWrite,
         Self::PowerLossOfAll,
         Self::Restart,
@@ -165,6 +171,10 @@ impl Faults {
                     _ => *dice.pick(&[CrashMode::LosePending, CrashMode::KeepSome]),
                 });
                 self.undo.push((until, Undo::Start(machine)));
+            }
+            Kind::PowerLossInACall => {
+                let mode = *dice.pick(&CrashMode::ALL);
+                hosts[index].disk.crash_at(dice.between(1..=60), mode);
             }
             Kind::PowerLossOfAll => {
                 for index in up {
@@ -304,7 +314,8 @@ fn damage(kind: Kind, host: &mut Host, dice: &mut Dice) -> bool {
         return false;
     }
     let (path, bytes) = dice.pick(&files).clone();
-    let at = dice.next() % bytes;
+    // Files are allocated long before they are full: half of the damage goes to where the data is.
+    let at = dice.next() % if dice.percent(50) { bytes } else { bytes.min(20_000) };
     let done = match kind {
         Kind::BitFlip => host.disk.flip_bit(&path, at, (dice.next() % 8) as u8),
         Kind::Truncation => host.disk.cut(&path, at),

@@ -30,6 +30,8 @@ pub enum End {
     Refused(String),
     Failed(NodeFailure),
     Stopped,
+    /// The power went in the middle of a call to the disk.
+    PowerLost,
 }
 
 pub struct Host {
@@ -110,6 +112,7 @@ impl Host {
         }
         self.life += 1;
         self.end = None;
+        self.network.state().machine_is_up(self.machine);
         note!("machine {} starts, life {}", self.machine, self.life);
         let seed: [u8; 32] = std::array::from_fn(|_| self.dice.next() as u8);
         let runtime = Builder::new_current_thread()
@@ -144,7 +147,11 @@ impl Host {
         running.clock.set(wall);
         running.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         let end = running.seen.end.lock().unwrap().take();
-        if let Some(end) = end {
+        if self.disk.is_crashed() {
+            note!("machine {} lost its power in a call", self.machine);
+            self.end = Some(End::PowerLost);
+            self.drop_node(CrashMode::LosePending);
+        } else if let Some(end) = end {
             note!("machine {} ended: {end:?}", self.machine);
             self.end = Some(end);
             self.drop_node(CrashMode::KeepAll);

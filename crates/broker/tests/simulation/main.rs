@@ -29,9 +29,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use faults::Kind;
-use world::{Plan, Report, run};
+use world::{Bug, Plan, Report, run};
 
-const ONE: Plan = Plan { nodes: 1, faults: Kind::OF_ONE, faults_ms: 15_000, shows: false };
+const ONE: Plan = Plan { nodes: 1, faults: Kind::OF_ONE, faults_ms: 15_000, bug: None, shows: false };
+/// The only copy is damaged: it may be refused, and must never be served.
+const DAMAGED: Plan = Plan { faults: Kind::DAMAGE, ..ONE };
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -51,6 +53,54 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn a_node_alone() {
     sweep("a node alone", ONE, 20);
+}
+
+#[test]
+fn a_node_whose_only_copy_is_damaged() {
+    sweep("damage to the only copy", DAMAGED, 20);
+}
+
+/// Runs seeds until the bug is caught. Returns the seed and the invariant.
+fn caught(bug: Bug, plan: Plan, seeds: u64) -> (u64, &'static str) {
+    for seed in 1..=seeds {
+        let report = run(seed, Plan { bug: Some(bug), ..plan });
+        if let Some(violation) = report.violations.first() {
+            eprintln!("{bug:?} is caught by seed {seed}: {violation:?}");
+            return (seed, violation.invariant);
+        }
+    }
+    panic!("{bug:?} was planted, and {seeds} seeds did not catch it");
+}
+
+#[cfg(debug_assertions)]
+mod planted_bugs_are_caught {
+    use highwater_broker::planted::Bug as InBroker;
+    use highwater_storage::planted::Bug as InStorage;
+
+    use super::*;
+
+    #[test]
+    fn an_ack_before_the_flush() {
+        let (_, invariant) = caught(Bug::Storage(InStorage::AckBeforeSync), ONE, 50);
+        assert!(["acked_is_kept", "one_value_an_offset", "no_duplicates"].contains(&invariant), "{invariant}");
+    }
+
+    #[test]
+    fn a_log_cut_where_a_checksum_fails() {
+        caught(Bug::Storage(InStorage::CutAtAnyBadFrame), DAMAGED, 50);
+    }
+
+    #[test]
+    fn a_vote_that_is_not_on_disk() {
+        let (_, invariant) = caught(Bug::Broker(InBroker::VoteNotSynced), ONE, 50);
+        assert_eq!(invariant, "one_leader_a_term");
+    }
+
+    #[test]
+    fn a_window_too_small_for_what_is_in_flight() {
+        let (_, invariant) = caught(Bug::Broker(InBroker::SmallWindow), ONE, 50);
+        assert!(["producers_are_not_forgotten", "no_duplicates"].contains(&invariant), "{invariant}");
+    }
 }
 
 /// Runs many seeds on two threads, and says which of them fail.

@@ -132,9 +132,6 @@ impl State {
         self.cuts.contains(&(from, to))
     }
 
-    /// A machine is gone: those it talked to learn of it, or do not.
-    pub fn machine_is_down(&mut self, _machine: Machine) {}
-
     fn send(&mut self, at: u64, parcel: Parcel) {
         self.sent += 1;
         self.under_way.insert((at, self.sent), parcel);

@@ -39,8 +39,17 @@ pub struct Plan {
     pub faults: &'static [Kind],
     /// How long faults happen, in virtual milliseconds.
     pub faults_ms: u64,
+    /// A bug that is planted, to see whether it is caught.
+    pub bug: Option<Bug>,
     /// Prints the trace as it comes.
     pub shows: bool,
+}
+
+/// A bug to plant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    Broker(highwater_broker::planted::Bug),
+    Storage(highwater_storage::planted::Bug),
 }
 
 /// What came of a run.
@@ -65,6 +74,8 @@ struct World {
     history: History,
     faults: Faults,
     is_healed: bool,
+    /// The only copy is damaged, and its node rightly refuses to start.
+    is_over: bool,
     simulation: Simulation,
     seen: BTreeMap<(Partition, Machine), (u64, u64, bool, u64, u64)>,
     false_alarms: u64,
@@ -74,8 +85,10 @@ struct World {
 pub fn run(seed: u64, plan: Plan) -> Report {
     trace::begin(plan.shows);
     let _watch = panics::watch();
+    plant(plan.bug);
     let mut world = World::new(seed, plan);
     world.live(plan);
+    plant(None);
     let World { history, faults, false_alarms, now, .. } = world;
     let (fingerprint, lines) = trace::end();
     Report {
@@ -88,6 +101,23 @@ pub fn run(seed: u64, plan: Plan) -> Report {
         lines,
     }
 }
+
+/// In a release build there is nothing to plant.
+#[cfg(debug_assertions)]
+fn plant(bug: Option<Bug>) {
+    use highwater_broker::planted as broker;
+    use highwater_storage::planted as storage;
+    broker::plant(None);
+    storage::plant(None);
+    match bug {
+        Some(Bug::Broker(bug)) => broker::plant(Some(bug)),
+        Some(Bug::Storage(bug)) => storage::plant(Some(bug)),
+        None => {}
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn plant(_: Option<Bug>) {}
 
 impl World {
     fn new(seed: u64, plan: Plan) -> Self {
@@ -115,6 +145,7 @@ impl World {
             history,
             faults: Faults::new(plan.faults, dice.part(), u64::MAX),
             is_healed: true,
+            is_over: false,
             simulation,
             seen: BTreeMap::new(),
             false_alarms: 0,
@@ -134,6 +165,9 @@ impl World {
         self.is_healed = false;
         self.faults.begin_at(self.now);
         self.steps(plan.faults_ms);
+        if self.is_over {
+            return;
+        }
         let starts = self.faults.heal(self.now, &mut self.hosts, &self.network);
         self.network.state().heal();
         self.is_healed = true;
@@ -162,7 +196,7 @@ impl World {
     fn until(&mut self, what: &'static str, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
         let deadline = self.now + PATIENCE_MS;
         while self.now < deadline {
-            if self.history.is_violated() {
+            if self.history.is_violated() || self.is_over {
                 return false;
             }
             self.step();
@@ -176,7 +210,7 @@ impl World {
 
     fn steps(&mut self, ms: u64) {
         let end = self.now + ms;
-        while self.now < end && !self.history.is_violated() {
+        while self.now < end && !self.history.is_violated() && !self.is_over {
             self.step();
         }
     }
@@ -213,6 +247,7 @@ impl World {
         match end {
             End::Refused(words) if host.is_damaged => {
                 note!("machine {machine} stays down: {words}");
+                self.is_over = self.hosts.len() == 1;
                 return;
             }
             End::Refused(words) if !host.may_fail => {
