@@ -60,7 +60,7 @@ impl Network {
             under_way: BTreeMap::new(),
             sent: 0,
             last_of: BTreeMap::new(),
-            peers: crate::peers::Ways,
+            peers: crate::peers::Ways::default(),
         })))
     }
 
