@@ -241,11 +241,16 @@ async fn live(
     machine: Machine,
     network: Network,
     seen: Arc<Seen>,
-    stopping: oneshot::Receiver<()>,
+    mut stopping: oneshot::Receiver<()>,
 ) {
     let end = match Node::start(options).await {
         Err(error) => End::Refused(words(&error)),
         Ok(node) => {
+            if let Err(failure) = until_ready(&node, &mut stopping).await {
+                let _its_first_failure_counts = node.shutdown().await;
+                *seen.end.lock().unwrap() = Some(failure);
+                return;
+            }
             note!("machine {machine} serves");
             let (door, calls) = mpsc::channel(1_024);
             let (router, controller) = front::doors(&node);
@@ -256,7 +261,7 @@ async fn live(
             tokio::select! {
                 biased;
                 failure = node.failed() => End::Failed(failure),
-                _ = stopping => {
+                _ = &mut stopping => {
                     network.set_door(machine, None);
                     *seen.router.lock().unwrap() = None;
                     match node.shutdown().await {
@@ -268,6 +273,15 @@ async fn live(
         }
     };
     *seen.end.lock().unwrap() = Some(end);
+}
+
+/// Waits until the cluster has taken the node in, or its life ends before that.
+async fn until_ready(node: &Node, stopping: &mut oneshot::Receiver<()>) -> Result<(), End> {
+    tokio::select! {
+        biased;
+        ready = node.until_ready() => ready.map_err(End::Failed),
+        _ = stopping => Err(End::Stopped),
+    }
 }
 
 fn words(error: &dyn std::error::Error) -> String {

@@ -35,6 +35,8 @@ const ONE: Plan = Plan { nodes: 1, faults: Kind::OF_ONE, faults_ms: 15_000, bug:
 /// The only copy is damaged: it may be refused, and must never be served.
 const DAMAGED: Plan = Plan { faults: Kind::DAMAGE, ..ONE };
 
+const THREE: Plan = Plan { nodes: 3, faults: Kind::OF_THREE, faults_ms: 30_000, bug: None, shows: false };
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
@@ -53,6 +55,11 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn a_node_alone() {
     sweep("a node alone", ONE, 20);
+}
+
+#[test]
+fn three_nodes() {
+    sweep("three nodes", THREE, 20);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use highwater_broker::node::NodeOptions;
+use highwater_broker::node::{NodeNetwork, NodeOptions};
 use highwater_broker::partition::ReadFrom;
 use highwater_broker::router::Router;
 use highwater_broker::runtime::{Simulation, simulate};
@@ -24,6 +24,7 @@ use crate::host::{End, Host};
 use crate::invariants::Violation;
 use crate::network::{Machine, Network};
 use crate::panics;
+use crate::peers::{self, SimTransport};
 use crate::trace::{self, note};
 use crate::workload::{Clients, admin};
 
@@ -185,10 +186,10 @@ impl World {
 
     fn start(&mut self, machine: Machine) {
         let now = self.now;
-        let nodes = self.hosts.len();
+        let (nodes, network) = (self.hosts.len(), self.network.clone());
         let host = self.hosts.iter_mut().find(|host| host.machine == machine).unwrap();
         if !host.is_up() {
-            host.start(now, |options| configure(options, machine, nodes));
+            host.start(now, |options| configure(options, machine, nodes, &network));
         }
     }
 
@@ -374,4 +375,13 @@ async fn read_all(router: &Router, machine: Machine) -> Vec<Event> {
     events
 }
 
-fn configure(_options: &mut NodeOptions, _machine: Machine, _nodes: usize) {}
+fn configure(options: &mut NodeOptions, machine: Machine, nodes: usize, network: &Network) {
+    if nodes == 1 {
+        return;
+    }
+    options.cluster.peer_address = peers::address(machine);
+    options.cluster.first_voters = (1..=nodes).map(peers::address).collect();
+    let transport = Arc::new(SimTransport { network: network.clone(), machine });
+    let listener = Arc::clone(&transport);
+    options.network = NodeNetwork { transport, listen: Arc::new(move |peers| listener.listen(Arc::new(peers))) };
+}
