@@ -35,7 +35,7 @@ const ONE: Plan = Plan { nodes: 1, faults: Kind::OF_ONE, faults_ms: 15_000, bug:
 /// The only copy is damaged: it may be refused, and must never be served.
 const DAMAGED: Plan = Plan { faults: Kind::DAMAGE, ..ONE };
 
-const THREE: Plan = Plan { nodes: 3, faults: Kind::OF_THREE, faults_ms: 30_000, bug: None, shows: false };
+const THREE: Plan = Plan { nodes: 3, faults: Kind::OF_THREE, faults_ms: 12_000, bug: None, shows: false };
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -59,7 +59,7 @@ fn a_node_alone() {
 
 #[test]
 fn three_nodes() {
-    sweep("three nodes", THREE, 20);
+    sweep("three nodes", THREE, 6);
 }
 
 #[test]
