@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
-use highwater_storage::LogKey;
+use highwater_storage::{Log, LogKey, framed_bytes};
 use highwater_types::NodeId;
+use openraft::EntryPayload;
 use openraft::raft::AppendEntriesResponse;
 
+use super::codec;
 use super::recovery::Recovery;
-use super::types::{Raft, Snapshot, entry_id};
+use super::types::{Command, Raft, RaftEntry, Snapshot, entry_id};
 use super::wire::{self, Reply, Request, SnapshotPart};
 use crate::peer::{Frame, RaftRequests};
 
@@ -26,6 +29,9 @@ pub(crate) struct Groups(Arc<RwLock<BTreeMap<LogKey, Group>>>);
 struct Group {
     raft: Raft,
     recovery: Recovery,
+    log: Log,
+    /// Bytes of appends that were handed to openraft and are not answered.
+    arriving: Arc<AtomicU64>,
     incoming: Arc<Mutex<Option<Incoming>>>,
 }
 
@@ -36,10 +42,32 @@ struct Incoming {
     bytes: BytesMut,
 }
 
+/// The bytes of an append under way; not any more when it is dropped.
+struct Arriving {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What an entry takes in the log.
+fn bytes_in_log(entry: &RaftEntry) -> u64 {
+    match &entry.payload {
+        EntryPayload::Blank => framed_bytes(0),
+        EntryPayload::Membership(membership) => framed_bytes(codec::encode_membership(membership).len()),
+        EntryPayload::Normal(Command::Stored(stored)) => framed_bytes(stored.payload.len()),
+        EntryPayload::Normal(Command::Proposed(proposed)) => framed_bytes(proposed.payload.len()),
+    }
+}
+
 impl Groups {
     /// From here on requests for `key` go to `raft`.
-    pub(crate) fn register(&self, key: LogKey, raft: Raft, recovery: Recovery) {
-        let group = Group { raft, recovery, incoming: Arc::default() };
+    pub(crate) fn register(&self, key: LogKey, raft: Raft, log: Log, recovery: Recovery) {
+        let group = Group { raft, log, recovery, arriving: Arc::default(), incoming: Arc::default() };
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, group);
     }
 
@@ -77,6 +105,7 @@ impl Group {
         }
         match request {
             Request::Append(append) => {
+                let _arriving = self.make_room(&append.entries)?;
                 let committed = append.leader_commit.as_ref().map(entry_id);
                 let answer = self.raft.append_entries(append).await.map_err(|error| error.to_string())?;
                 if matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) {
@@ -96,6 +125,18 @@ impl Group {
                 .map_err(|fatal| fatal.to_string()),
             Request::Snapshot(part) => self.take_part(from, part).await,
         }
+    }
+
+    /// Makes sure that the log has space for these entries, and for those before them. An append that finds none is the
+    /// end of the group; a request that is refused before it comes to that is only tried again.
+    fn make_room(&self, entries: &[RaftEntry]) -> Result<Arriving, String> {
+        let bytes = entries.iter().map(bytes_in_log).sum();
+        let arriving = Arriving { all: Arc::clone(&self.arriving), bytes };
+        let before = arriving.all.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.log.reserve(before + bytes).map_err(|error| error.to_string())?;
+        }
+        Ok(arriving)
     }
 
     async fn take_part(&self, from: NodeId, part: SnapshotPart) -> Result<Reply, String> {

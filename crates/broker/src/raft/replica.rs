@@ -156,7 +156,7 @@ impl Replica {
         let raft = Raft::new(raft_node(node), Arc::new(config), network.of_group(key), store, machine)
             .await
             .map_err(|fatal| raft_failed(fatal.to_string()))?;
-        network.groups().register(key, raft.clone(), recovery.clone());
+        network.groups().register(key, raft.clone(), log.clone(), recovery.clone());
         let (leadership_marks, leadership) = watch::channel(Leadership::default());
         let (failure_marks, failure) = watch::channel(None);
         let stop = CancellationToken::new();

@@ -50,6 +50,9 @@ impl Kind {
         Self::ClockJump,
     ];
 
+    /// What shows that something was not durable when it was said to be.
+    pub const CRASHES: &[Self] = &[Self::PowerLoss, Self::PowerLossInACall, Self::SlowDisk];
+
     /// What no node alone survives, and none may hide.
     pub const DAMAGE: &[Self] = &[Self::Kill, Self::PowerLoss, Self::Restart, Self::BitFlip, Self::Truncation];
 
@@ -99,11 +102,21 @@ pub struct Faults {
     pub fired: BTreeMap<Kind, u64>,
     /// The one machine whose medium may be damaged in this run.
     damaged: Option<Machine>,
+    /// The damage that is done to the only machine once it has stopped.
+    due_when_stopped: Option<Kind>,
 }
 
 impl Faults {
     pub fn new(kinds: &'static [Kind], dice: Dice, from: u64) -> Self {
-        Self { kinds, dice, next_at: from, undo: Vec::new(), fired: BTreeMap::new(), damaged: None }
+        Self {
+            kinds,
+            dice,
+            next_at: from,
+            undo: Vec::new(),
+            fired: BTreeMap::new(),
+            damaged: None,
+            due_when_stopped: None,
+        }
     }
 
     /// From when on faults happen.
@@ -128,6 +141,13 @@ impl Faults {
             }
         }
         starts
+    }
+
+    /// A machine has stopped in order.
+    pub fn stopped(&mut self, host: &mut Host) {
+        if let Some(kind) = self.due_when_stopped.take() {
+            damage(kind, host, &mut self.dice);
+        }
     }
 
     /// A machine ended by itself: whoever looks after it starts it again.
@@ -231,6 +251,11 @@ impl Faults {
                 let by = i64::try_from(dice.between(0..=2 * hour)).unwrap() - i64::try_from(hour).unwrap();
                 hosts[index].clock_ahead_ms = by;
                 note!("the clock of machine {machine} is {by} ms ahead");
+            }
+            // The last appends before a crash cannot be told from a torn tail, and there is no other copy to say so.
+            Kind::BitFlip | Kind::Truncation | Kind::Rollback if hosts.len() == 1 => {
+                hosts[index].stop();
+                self.due_when_stopped = Some(kind);
             }
             Kind::BitFlip | Kind::Truncation | Kind::Rollback => {
                 if *self.damaged.get_or_insert(machine) != machine {

@@ -257,6 +257,7 @@ impl World {
             End::Failed(failure) if !host.may_fail && !host.is_damaged => {
                 self.history.object("nodes_go_on", format!("machine {machine}: {failure}"));
             }
+            End::Stopped => self.faults.stopped(host),
             _ => host.may_fail = false,
         }
         if self.is_healed {
