@@ -46,6 +46,14 @@ crash POINTS="1000000":
 chaos SECONDS="300" SEED="7":
     HIGHWATER_CHAOS_SECONDS={{ SECONDS }} HIGHWATER_CHAOS_SEED={{ SEED }} cargo test --locked -p highwater-tests --test chaos -- --ignored --exact three_nodes_at_length --nocapture
 
+# the simulation at length: just simulate 1000, or just simulate 1000 5000 to begin at seed 5000
+simulate SEEDS FIRST="1":
+    HIGHWATER_SEEDS={{ SEEDS }} HIGHWATER_FIRST_SEED={{ FIRST }} cargo test --locked -p highwater-broker --test simulation three_nodes -- --nocapture
+
+# one seed of the simulation again, with its trace
+resimulate SEED:
+    HIGHWATER_SEED={{ SEED }} cargo test --locked -p highwater-broker --test simulation three_nodes -- --nocapture
+
 # a dev server on ./highwater-data
 dev:
     cargo run --locked --release -- dev

@@ -32,8 +32,6 @@ use faults::Kind;
 use world::{Bug, Plan, Report, run};
 
 const ONE: Plan = Plan { nodes: 1, faults: Kind::OF_ONE, faults_ms: 15_000, bug: None, shows: false };
-/// Power losses while the disk is slow: what is not yet durable is lost.
-const CRASHES: Plan = Plan { faults: Kind::CRASHES, ..ONE };
 /// The only copy is damaged: it may be refused, and must never be served.
 const DAMAGED: Plan = Plan { faults: Kind::DAMAGE, ..ONE };
 
@@ -101,17 +99,6 @@ mod planted_bugs_are_caught {
             ["acked_is_kept", "one_value_an_offset", "no_duplicates", "no_stale_end"].contains(&invariant),
             "{invariant}"
         );
-    }
-
-    #[test]
-    fn a_log_cut_where_a_checksum_fails() {
-        caught(Bug::Storage(InStorage::CutAtAnyBadFrame), DAMAGED, 50);
-    }
-
-    #[test]
-    fn a_vote_that_is_not_on_disk() {
-        let (_, invariant) = caught(Bug::Broker(InBroker::VoteNotSynced), CRASHES, 50);
-        assert_eq!(invariant, "one_leader_a_term");
     }
 
     #[test]

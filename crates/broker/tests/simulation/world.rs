@@ -384,5 +384,5 @@ fn configure(options: &mut NodeOptions, machine: Machine, nodes: usize, network:
     options.cluster.first_voters = (1..=nodes).map(peers::address).collect();
     let transport = Arc::new(SimTransport { network: network.clone(), machine });
     let listener = Arc::clone(&transport);
-    options.network = NodeNetwork { transport, listen: Arc::new(move |peers| listener.listen(Arc::new(peers))) };
+    options.network = NodeNetwork { transport, listen: Arc::new(move |peers, _| listener.listen(Arc::new(peers))) };
 }
