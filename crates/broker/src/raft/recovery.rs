@@ -78,12 +78,14 @@ fn set_aside(data: &DataDir, key: LogKey, group: &str, reason: &str) -> Result<(
 }
 
 /// Whether a replica is recovering, and what it waits for. Clones are the same.
+///
+/// Without the log: this stands in the table of groups, which may outlive a node that was not stopped in order, and a log
+/// keeps its data directory locked.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovery(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    log: Log,
     is_on: AtomicBool,
     /// What the leader whose append was taken last said to be committed.
     heard: Mutex<Option<EntryId>>,
@@ -93,7 +95,7 @@ impl Recovery {
     /// As the log's mark says.
     pub(super) fn of(log: &Log) -> Self {
         let is_on = AtomicBool::new(log.is_recovering());
-        Self(Arc::new(Inner { log: log.clone(), is_on, heard: Mutex::default() }))
+        Self(Arc::new(Inner { is_on, heard: Mutex::default() }))
     }
 
     /// Whether the replica keeps out of elections.
@@ -109,16 +111,16 @@ impl Recovery {
     }
 
     /// Waits until the replica has caught up, and lets it take part in elections. Does nothing for one that is whole.
-    pub(super) async fn finish(self, group: String, raft: Raft, applied: Applied, stop: CancellationToken) {
+    pub(super) async fn finish(self, group: String, log: Log, raft: Raft, applied: Applied, stop: CancellationToken) {
         while self.is_on() {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if !self.has_caught_up(*applied.borrow()) {
+            if !self.has_caught_up(&log, *applied.borrow()) {
                 continue;
             }
-            let log = self.0.log.clone();
+            let log = log.clone();
             match blocking(move || log.end_recovery()).await {
                 Ok(Ok(())) => {
                     self.0.is_on.store(false, Ordering::Release);
@@ -131,12 +133,12 @@ impl Recovery {
         }
     }
 
-    fn has_caught_up(&self, applied: Option<EntryId>) -> bool {
+    fn has_caught_up(&self, log: &Log, applied: Option<EntryId>) -> bool {
         let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.is_none() || applied < heard {
             return false;
         }
-        let state = self.0.log.state();
+        let state = log.state();
         heard <= state.purged || heard <= state.flushed.map(|flushed| flushed.id)
     }
 }

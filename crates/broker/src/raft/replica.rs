@@ -171,7 +171,13 @@ impl Replica {
         };
         tasks.spawn(supervisor.run());
         if recovery.is_on() {
-            tasks.spawn(recovery.clone().finish(group.clone(), raft.clone(), machine_applied, stop.clone()));
+            tasks.spawn(recovery.clone().finish(
+                group.clone(),
+                log.clone(),
+                raft.clone(),
+                machine_applied,
+                stop.clone(),
+            ));
         }
         let (held_back, is_changing) = (watch::Sender::new(false), AtomicBool::new(false));
         let inner = Inner {
