@@ -45,6 +45,6 @@ async fn reads_are_repeated_and_changes_are_not_once_they_may_be_done() {
     assert_eq!(error.outcome(), Outcome::Unknown);
     let error = client.admin().alter_topic("t", TopicChange::new().partitions(3)).await.unwrap_err();
     assert!(matches!(error, RequestError::TimedOut { .. }), "{error}");
-    let error = client.admin().describe_cluster().await.unwrap_err();
+    let error = client.admin().node_usage().await.unwrap_err();
     assert!(matches!(error, RequestError::Rejected(_)) && !error.is_retryable(), "{error}");
 }

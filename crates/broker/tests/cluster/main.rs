@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, missing_docs, dead_code)]
 
 mod absence;
+mod clients;
 mod failover;
 mod formation;
 mod harness;

@@ -8,6 +8,7 @@ mod data_dir;
 mod disk_full;
 mod lifecycle;
 mod main_job;
+mod nodes;
 mod records;
 mod topics;
 mod usage;

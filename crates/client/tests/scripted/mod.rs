@@ -70,6 +70,22 @@ pub struct State {
     pub read_bytes_sent: usize,
     pub acks_seen: Vec<v1::Acks>,
     pub offsets_asked: Vec<i64>,
+    /// The servers of the cluster by number, and which of them leads.
+    pub servers: Vec<SocketAddr>,
+    pub leader: usize,
+    /// How often the nodes of the cluster were asked for.
+    pub cluster_described: usize,
+    /// Read streams that were opened at a server that does not lead.
+    pub followed_reads: usize,
+}
+
+impl State {
+    /// Why a server that does not lead refuses, as the API says it.
+    pub fn not_leader(&self, number: usize) -> Option<v1::Error> {
+        let leader_address = Some(self.servers[self.leader].to_string());
+        let refusal = v1::Error { leader_address, ..error(ErrorCode::NotLeader, "another server leads") };
+        (self.leader != number).then_some(refusal)
+    }
 }
 
 pub type Shared = Arc<Mutex<State>>;
@@ -78,6 +94,7 @@ pub type Shared = Arc<Mutex<State>>;
 pub struct Server {
     pub state: Shared,
     pub address: SocketAddr,
+    number: usize,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -90,16 +107,32 @@ impl Drop for Server {
 #[derive(Clone)]
 struct Service {
     state: Shared,
+    number: usize,
 }
 
 impl Server {
     /// Starts with one topic, `t`, of so many partitions.
     pub async fn start(partitions: usize) -> Self {
         let state = State { logs: (0..partitions).map(|_| Log::default()).collect(), ..State::default() };
-        let mut server =
-            Self { state: Arc::new(Mutex::new(state)), address: "127.0.0.1:0".parse().unwrap(), runtime: None };
+        Self::of(Arc::new(Mutex::new(state)), 0).await
+    }
+
+    /// Another server of the same cluster: it shows the same logs, and does not lead.
+    pub async fn another(&self) -> Self {
+        let number = self.state.lock().unwrap().servers.len();
+        Self::of(Arc::clone(&self.state), number).await
+    }
+
+    async fn of(state: Shared, number: usize) -> Self {
+        let mut server = Self { state, address: "127.0.0.1:0".parse().unwrap(), number, runtime: None };
         server.resume().await;
+        server.state.lock().unwrap().servers.push(server.address);
         server
+    }
+
+    /// From now on this one leads.
+    pub fn lead(&self) {
+        self.state.lock().unwrap().leader = self.number;
     }
 
     /// Listens again, on the same port.
@@ -109,7 +142,7 @@ impl Server {
         let address = self.address;
         let listener = runtime.spawn(TcpListener::bind(address)).await.unwrap().unwrap();
         self.address = listener.local_addr().unwrap();
-        let service = Service { state: Arc::clone(&self.state) };
+        let service = Service { state: Arc::clone(&self.state), number: self.number };
         runtime.spawn(
             tonic::transport::Server::builder()
                 .initial_stream_window_size(1 << 24)
@@ -194,7 +227,15 @@ impl AdminService for Service {
             return Err(status(&error(ErrorCode::UnknownTopic, &format!("there is no topic {name}"))));
         }
         let count = u32::try_from(self.state.lock().unwrap().logs.len()).unwrap();
-        let partitions = (0..count).map(|partition| v1::Partition { partition, ..Default::default() });
+        let state = self.state.lock().unwrap();
+        let (leader, replicas) = (state.leader as u64, (0..state.servers.len() as u64).collect::<Vec<_>>());
+        let partition = |partition| v1::Partition {
+            partition,
+            leader: Some(leader),
+            replicas: replicas.clone(),
+            ..Default::default()
+        };
+        let partitions = (0..count).map(partition);
         let topic = v1::Topic { name, partitions: partitions.collect(), ..Default::default() };
         Ok(Response::new(v1::DescribeTopicResponse { topic: Some(topic), config: Vec::new() }))
     }
@@ -230,7 +271,12 @@ impl AdminService for Service {
         &self,
         _: Request<v1::DescribeClusterRequest>,
     ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
-        Err(Status::unimplemented("not in this server"))
+        let mut state = self.state.lock().unwrap();
+        state.cluster_described += 1;
+        let node =
+            |(id, address): (u64, &SocketAddr)| v1::Node { id, address: address.to_string(), ..Default::default() };
+        let nodes = (0..).zip(&state.servers).map(node).collect();
+        Ok(Response::new(v1::DescribeClusterResponse { nodes, ..Default::default() }))
     }
 
     async fn node_usage(&self, _: Request<v1::NodeUsageRequest>) -> Result<Response<v1::NodeUsageResponse>, Status> {

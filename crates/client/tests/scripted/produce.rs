@@ -21,9 +21,10 @@ impl ProduceService for Service {
         &self,
         request: Request<Streaming<v1::ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+        assert!(request.metadata().contains_key("highwater-redirect"), "the client finds leaders itself");
         let (answers, receiver) = mpsc::channel(64);
         self.state.lock().unwrap().streams_opened += 1;
-        tokio::spawn(run(Arc::clone(&self.state), request.into_inner(), answers));
+        tokio::spawn(run(Arc::clone(&self.state), self.number, request.into_inner(), answers));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -43,6 +44,7 @@ impl ProduceService for Service {
 
 async fn run(
     state: Shared,
+    number: usize,
     mut requests: Streaming<v1::ProduceRequest>,
     answers: mpsc::Sender<Result<v1::ProduceResponse, Status>>,
 ) {
@@ -51,7 +53,7 @@ async fn run(
         let is_held = state.lock().unwrap().is_held;
         if !is_held {
             for request in held.drain(..) {
-                if !serve(&state, request, &answers).await {
+                if !serve(&state, number, request, &answers).await {
                     return;
                 }
             }
@@ -72,9 +74,15 @@ async fn run(
 /// Whether the stream goes on.
 async fn serve(
     state: &Shared,
+    number: usize,
     request: v1::ProduceRequest,
     answers: &mpsc::Sender<Result<v1::ProduceResponse, Status>>,
 ) -> bool {
+    let refusal = state.lock().unwrap().not_leader(number);
+    if let Some(refusal) = refusal {
+        let response = v1::ProduceResponse { correlation: request.correlation, result: Some(Answer::Error(refusal)) };
+        return answers.send(Ok(response)).await.is_ok();
+    }
     let fault = state.lock().unwrap().produce_faults.pop_front().unwrap_or(ProduceFault::None);
     let cut = || Err(Status::unavailable("cut"));
     let mut correlation = request.correlation;

@@ -31,6 +31,11 @@ impl ReadService for Service {
         };
         {
             let mut state = self.state.lock().unwrap();
+            match state.not_leader(self.number) {
+                Some(refusal) if !open.may_follow => return Err(status(&refusal)),
+                Some(_) => state.followed_reads += 1,
+                None => {}
+            }
             state.streams_opened += 1;
             state.offsets_asked.push(from);
             let log = &state.logs[open.partition as usize];
