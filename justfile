@@ -67,3 +67,17 @@ bench SERVER="127.0.0.1:7400":
     cargo run --locked --release -- bench produce --server {{ SERVER }} --size 1024 --count 2000000 --in-flight 1000
     cargo run --locked --release -- bench consume --server {{ SERVER }} --size 1024 --count 2000000
     cargo run --locked --release -- bench latency --server {{ SERVER }} --rate 1000 --seconds 20
+
+# the same with every record on three nodes; server: any node of a running cluster, such as `highwater dev --nodes 3`
+bench-cluster SERVER="127.0.0.1:7400":
+    cargo run --locked --release -- bench produce --server {{ SERVER }} --replicas 3 --size 1024 --count 1000000 --in-flight 1000
+    cargo run --locked --release -- bench consume --server {{ SERVER }} --replicas 3 --size 1024 --count 1000000
+    cargo run --locked --release -- bench latency --server {{ SERVER }} --replicas 3 --rate 1000 --seconds 20
+
+# many seeds of the simulation, from FIRST on
+simulate SEEDS="1000" FIRST="1":
+    HIGHWATER_SEEDS={{ SEEDS }} HIGHWATER_FIRST_SEED={{ FIRST }} cargo test --locked -p highwater-broker --test simulation -- --nocapture
+
+# one seed of the simulation again, with its trace
+resimulate SEED:
+    HIGHWATER_SEED={{ SEED }} cargo test --locked -p highwater-broker --test simulation -- --nocapture
