@@ -81,3 +81,7 @@ simulate SEEDS="1000" FIRST="1":
 # one seed of the simulation again, with its trace
 resimulate SEED:
     HIGHWATER_SEED={{ SEED }} cargo test --locked -p highwater-broker --test simulation -- --nocapture
+
+# faults on three real processes under load, for so many seconds, with a history checker at the end
+chaos SECONDS="3600" SEED="1":
+    HIGHWATER_CHAOS_SECONDS={{ SECONDS }} HIGHWATER_CHAOS_SEED={{ SEED }} cargo test --locked -p highwater-tests --test chaos -- --ignored --nocapture three_nodes_at_length
