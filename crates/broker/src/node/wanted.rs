@@ -14,6 +14,8 @@
 //! - The first of the assignment does so at once. The others stand in for it after a while in which nobody led, so that
 //!   a partition created while one of its nodes is down serves, and one created in a healthy cluster has one candidate
 //!   and no split vote.
+//! - Whoever has voted for the first one stands in no more: openraft takes a vote for a beginning. Were the first lost
+//!   for ever between its call for votes and its election, the group would never begin; nothing was acknowledged in it.
 //! - A replica that was added later begins nothing: it waits for a leader, which brings it the log.
 //!
 //! A replica that lost its log is none of these: it is being rebuilt, and its group begins nothing by it (see `raft`).

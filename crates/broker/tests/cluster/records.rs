@@ -1,7 +1,7 @@
 //! Records in and out of a cluster, and what the replicas hold of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use highwater_broker::admission::ByteBudget;
@@ -13,7 +13,7 @@ use highwater_storage::{EntryKind, LogKey, inspect};
 use highwater_types::batch::{BatchBuilder, Compression, ValidBatch, records};
 use highwater_types::{Offset, PartitionId, TopicPartition};
 
-use super::harness::{Cluster, until};
+use super::harness::{Cluster, PATIENCE, until};
 
 pub(crate) fn batch(value: &[u8]) -> ValidBatch {
     let mut builder = BatchBuilder::new(Compression::None);
@@ -31,16 +31,20 @@ impl Cluster {
 
     /// The number of the node that leads a partition and serves writes; waits for one.
     pub(crate) async fn leader(&self, topic: &Topic, partition: u32) -> usize {
-        let mut leader = None;
-        until(&format!("partition {partition} of {} has a leader", topic.name), async || {
-            leader = self.running().into_iter().find(|number| {
-                let handle = self.handle(*number, topic, partition);
-                handle.is_some_and(|handle| handle.status().leadership.serves_writes)
-            });
-            leader.is_some()
-        })
-        .await;
-        leader.unwrap()
+        let leads = |number: &usize| {
+            let handle = self.handle(*number, topic, partition);
+            handle.is_some_and(|handle| handle.status().leadership.serves_writes)
+        };
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(leader) = self.running().into_iter().find(leads) {
+                return leader;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let seen = |number: usize| (number, self.handle(number, topic, partition).map(|handle| handle.status()));
+        let seen: Vec<_> = self.running().into_iter().map(seen).collect();
+        panic!("partition {partition} of {} has no leader after {PATIENCE:?}: {seen:#?}", topic.name);
     }
 
     /// Appends one record and waits until it is acknowledged, at whatever node leads; tries again where that is allowed,

@@ -100,10 +100,11 @@ fn a_topic_that_was_deleted_meanwhile_is_gone_from_a_node_that_comes_back() {
     });
 }
 
-/// As many as a test may take; `HIGHWATER_PARTITIONS=1000` measures what the product promises.
+/// Few, because each replica costs ten times as much where nothing is optimised, and a machine that is busy with other
+/// tests must still elect leaders in time; `HIGHWATER_PARTITIONS=1000` in a release build measures what is promised.
 #[test]
 fn many_partitions_are_created_and_opened_in_seconds() {
-    let partitions = std::env::var("HIGHWATER_PARTITIONS").map_or(60, |count| count.parse().unwrap());
+    let partitions = std::env::var("HIGHWATER_PARTITIONS").map_or(12, |count| count.parse().unwrap());
     run(async move {
         let mut cluster = Cluster::start(3, Wire::Memory).await;
         let began = Instant::now();
