@@ -73,15 +73,3 @@ bench-cluster SERVER="127.0.0.1:7400":
     cargo run --locked --release -- bench produce --server {{ SERVER }} --replicas 3 --size 1024 --count 1000000 --in-flight 1000
     cargo run --locked --release -- bench consume --server {{ SERVER }} --replicas 3 --size 1024 --count 1000000
     cargo run --locked --release -- bench latency --server {{ SERVER }} --replicas 3 --rate 1000 --seconds 20
-
-# many seeds of the simulation, from FIRST on
-simulate SEEDS="1000" FIRST="1":
-    HIGHWATER_SEEDS={{ SEEDS }} HIGHWATER_FIRST_SEED={{ FIRST }} cargo test --locked -p highwater-broker --test simulation -- --nocapture
-
-# one seed of the simulation again, with its trace
-resimulate SEED:
-    HIGHWATER_SEED={{ SEED }} cargo test --locked -p highwater-broker --test simulation -- --nocapture
-
-# faults on three real processes under load, for so many seconds, with a history checker at the end
-chaos SECONDS="3600" SEED="1":
-    HIGHWATER_CHAOS_SECONDS={{ SECONDS }} HIGHWATER_CHAOS_SEED={{ SEED }} cargo test --locked -p highwater-tests --test chaos -- --ignored --nocapture three_nodes_at_length
