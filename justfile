@@ -62,6 +62,10 @@ dev:
 image TAG="highwater":
     deploy/image {{ TAG }}
 
+# three containers under faults, and the README's commands; needs Docker and docker-compose
+compose-test:
+    cargo test --locked -p highwater-tests --test compose --test readme -- --nocapture
+
 # the figures of docs/performance.md, against a server that is already running
 bench SERVER="127.0.0.1:7400":
     cargo run --locked --release -- bench produce --server {{ SERVER }} --size 1024 --count 2000000 --in-flight 1000
