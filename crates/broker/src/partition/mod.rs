@@ -103,8 +103,11 @@ impl Partition {
             state: PartitionState::new(producers.clone(), limits),
         })
         .await?;
-        if !first_voters.is_empty() && !replica.is_recovering() && !replica.is_initialized().await? {
-            replica.initialize(&first_voters).await?;
+        let begins = !first_voters.is_empty() && !replica.is_recovering() && !replica.is_initialized().await?;
+        if begins && let Err(error) = replica.initialize(&first_voters).await {
+            // Whoever tries again finds the log free.
+            replica.shutdown().await;
+            return Err(error);
         }
         let stop = CancellationToken::new();
         let (queue, queued) = mpsc::channel(QUEUE_BATCHES_MAX);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use bytes::{Bytes, BytesMut};
 use highwater_storage::{Log, LogKey, framed_bytes};
@@ -20,9 +20,32 @@ use crate::peer::{Frame, RaftRequests};
 /// The largest snapshot that is taken: the state of a group without its log.
 const SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+type Table = RwLock<BTreeMap<LogKey, Group>>;
+
 /// A table of replicas. Clones are the same table.
 #[derive(Clone, Default)]
-pub(crate) struct Groups(Arc<RwLock<BTreeMap<LogKey, Group>>>);
+pub(crate) struct Groups(Arc<Table>);
+
+/// Answers for the replicas of a table as long as somebody has it. The links to the peers may outlive a node that was not
+/// stopped in order; the logs in the table must not, as they keep the data directory locked.
+pub(crate) struct Answering(Weak<Table>);
+
+/// A replica's place in the table, which is free again when this is dropped.
+pub(crate) struct Registered {
+    groups: Groups,
+    key: LogKey,
+    arriving: Arc<AtomicU64>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut groups = self.groups.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Another replica of the group may have been opened since.
+        if groups.get(&self.key).is_some_and(|group| Arc::ptr_eq(&group.arriving, &self.arriving)) {
+            groups.remove(&self.key);
+        }
+    }
+}
 
 /// A replica, and the snapshot that it is being sent.
 #[derive(Clone)]
@@ -65,10 +88,17 @@ fn bytes_in_log(entry: &RaftEntry) -> u64 {
 }
 
 impl Groups {
-    /// From here on requests for `key` go to `raft`.
-    pub(crate) fn register(&self, key: LogKey, raft: Raft, log: Log, recovery: Recovery) {
-        let group = Group { raft, log, recovery, arriving: Arc::default(), incoming: Arc::default() };
+    /// From here on requests for `key` go to `raft`, until the result is dropped.
+    pub(crate) fn register(&self, key: LogKey, raft: Raft, log: Log, recovery: Recovery) -> Registered {
+        let arriving = Arc::<AtomicU64>::default();
+        let group = Group { raft, log, recovery, arriving: Arc::clone(&arriving), incoming: Arc::default() };
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, group);
+        Registered { groups: self.clone(), key, arriving }
+    }
+
+    /// For the links to the peers.
+    pub(crate) fn answering(&self) -> Answering {
+        Answering(Arc::downgrade(&self.0))
     }
 
     /// Requests for `key` are refused from here on.
@@ -81,7 +111,7 @@ impl Groups {
     }
 }
 
-impl RaftRequests for Groups {
+impl RaftRequests for Answering {
     fn handle(&self, from: NodeId, body: Frame) -> Pin<Box<dyn Future<Output = Result<Frame, String>> + Send>> {
         let (key, request) = match wire::decode_request(body) {
             Ok(decoded) => decoded,
@@ -90,7 +120,7 @@ impl RaftRequests for Groups {
                 return Box::pin(std::future::ready(Err(error.to_string())));
             }
         };
-        let Some(group) = self.get(key) else {
+        let Some(group) = self.0.upgrade().and_then(|table| Groups(table).get(key)) else {
             return Box::pin(std::future::ready(Err(format!("it has no replica of group {key}"))));
         };
         Box::pin(async move { group.answer(from, request).await.map(|reply| wire::encode_reply(&reply)) })

@@ -59,7 +59,7 @@ impl PeerNetwork {
     #[must_use]
     pub fn new(peers: Peers) -> Self {
         let groups = Groups::default();
-        peers.on_raft(std::sync::Arc::new(groups.clone()));
+        peers.on_raft(std::sync::Arc::new(groups.answering()));
         Self { peers: Some(peers), groups }
     }
 

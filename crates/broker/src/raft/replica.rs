@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::checkpoint::{self, CheckpointError};
 use super::config::config;
 use super::fence::FencedResponder;
+use super::groups::Registered;
 use super::log_store::{Installed, LogStore};
 use super::network::PeerNetwork;
 use super::recovery::Recovery;
@@ -69,6 +70,7 @@ struct Inner {
     failure: watch::Receiver<Option<ReplicaFailure>>,
     failure_marks: watch::Sender<Option<ReplicaFailure>>,
     recovery: Recovery,
+    _registered: Registered,
     /// Whether writes wait for a hand-over of the leadership.
     held_back: watch::Sender<bool>,
     /// Whether a change of the members is under way.
@@ -156,7 +158,7 @@ impl Replica {
         let raft = Raft::new(raft_node(node), Arc::new(config), network.of_group(key), store, machine)
             .await
             .map_err(|fatal| raft_failed(fatal.to_string()))?;
-        network.groups().register(key, raft.clone(), log.clone(), recovery.clone());
+        let registered = network.groups().register(key, raft.clone(), log.clone(), recovery.clone());
         let (leadership_marks, leadership) = watch::channel(Leadership::default());
         let (failure_marks, failure) = watch::channel(None);
         let stop = CancellationToken::new();
@@ -193,6 +195,7 @@ impl Replica {
             failure,
             failure_marks,
             recovery,
+            _registered: registered,
             held_back,
             is_changing,
             stop,
