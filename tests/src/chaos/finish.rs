@@ -12,12 +12,13 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Records that must be acknowledged afterwards.
 const FRESH_RECORDS: u64 = 300;
 
-/// Waits until new records are acknowledged.
+/// Waits until records that are sent from here on are acknowledged.
 ///
 /// # Panics
 /// When they are not, for a minute.
 pub async fn fresh_writes(history: &Recorder) {
-    let wanted = history.acknowledged() + FRESH_RECORDS;
+    // What is on its way was sent before, however many records that are.
+    let wanted = history.acknowledged() + history.in_flight() + FRESH_RECORDS;
     let deadline = Instant::now() + PATIENCE;
     while history.acknowledged() < wanted {
         assert!(Instant::now() < deadline, "after the healing too little is acknowledged in {PATIENCE:?}");

@@ -22,6 +22,8 @@ struct Shared {
     started: Instant,
     next_op: AtomicU64,
     acknowledged: AtomicU64,
+    /// Records that were sent and are not decided yet.
+    in_flight: AtomicU64,
     events: Mutex<Events>,
 }
 
@@ -40,8 +42,8 @@ impl Default for Recorder {
 impl Recorder {
     fn with(file: Option<BufWriter<File>>) -> Self {
         let events = Mutex::new(Events { all: Vec::new(), file });
-        let (next_op, acknowledged) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { started: Instant::now(), next_op, acknowledged, events }) }
+        let (next_op, acknowledged, in_flight) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { started: Instant::now(), next_op, acknowledged, in_flight, events }) }
     }
 
     /// One that writes the events to a file as well.
@@ -61,6 +63,10 @@ impl Recorder {
         if let Kind::Done { answer: Answer::Produced { fates }, .. } = &kind {
             let stored = fates.iter().filter(|fate| fate.is_acknowledged()).count();
             self.shared.acknowledged.fetch_add(stored as u64, Ordering::Relaxed);
+            self.shared.in_flight.fetch_sub(fates.len() as u64, Ordering::Relaxed);
+        }
+        if let Kind::Invoked { call: Call::Produce { values, .. }, .. } = &kind {
+            self.shared.in_flight.fetch_add(values.len() as u64, Ordering::Relaxed);
         }
         let mut events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
         let at_us = u64::try_from(self.shared.started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -84,6 +90,12 @@ impl Recorder {
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Records that were sent and are not decided yet.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.shared.in_flight.load(Ordering::Relaxed)
     }
 
     /// The time since the start, as the events have it.
