@@ -174,7 +174,15 @@ impl Metadata {
         if is_formed(self) {
             return Ok(());
         }
-        let offered = offer_places(desk.options(), &self.peers, identity.cluster, others, &self.clock).await?;
+        let mut image = self.image.clone();
+        let offered = tokio::select! {
+            biased;
+            // After a restart the image is empty until a leader commits, which does not take all first voters.
+            formed = image.wait_for(|image| image.cluster().is_some()) => {
+                return formed.map(drop).map_err(|_| StartError::Interrupted);
+            }
+            offered = offer_places(desk.options(), &self.peers, identity.cluster, others, &self.clock) => offered?,
+        };
         let Some(taken) = offered else { return Ok(()) };
         let mut nodes = vec![registration(desk, identity)];
         nodes.extend(taken);
