@@ -54,6 +54,24 @@ impl Cluster {
         next_steps(&self.image, &BTreeSet::from([NodeId::new(1)]), &policy, &LIMITS)
     }
 
+    /// Whether no chain of hand-overs, each to a node that has a replica, takes a leadership from a node to one that has
+    /// two fewer. Evenly for every node would be too much to ask: a partition with one replica is led where it is.
+    fn leaders_are_as_even_as_replicas_allow(&self) -> bool {
+        let all: Vec<Vec<NodeId>> = self.image.partitions().map(|(_, _, held)| held.replicas.clone()).collect();
+        let leads = |node: NodeId| all.iter().filter(|replicas| replicas.first() == Some(&node)).count();
+        self.image.nodes().all(|from| {
+            let mut reached = BTreeSet::from([from.node]);
+            loop {
+                let led_there = all.iter().filter(|replicas| replicas.first().is_some_and(|led| reached.contains(led)));
+                let next: BTreeSet<NodeId> = led_there.flatten().copied().chain([from.node]).collect();
+                if next == reached {
+                    break reached.iter().all(|to| leads(from.node) < leads(*to) + 2);
+                }
+                reached = next;
+            }
+        })
+    }
+
     /// Runs plans, and finishes the moves in between, until nothing is left to do. Returns how many moves it took.
     fn settle(&mut self) -> usize {
         let mut moves = 0;
@@ -164,7 +182,7 @@ proptest! {
         prop_assert!(cluster.racks() >= racks_before);
         if racks == 0 {
             prop_assert!(spread(&cluster.count(|held, node| held.holds(node))) <= 1);
-            prop_assert!(spread(&cluster.count(|held, node| held.preferred_leader() == Some(node))) <= 1);
+            prop_assert!(cluster.leaders_are_as_even_as_replicas_allow());
         }
         cluster.run(&Command::SetBalancing { is_on: true });
         prop_assert_eq!(cluster.settle(), 0, "what is even stays where it is");
