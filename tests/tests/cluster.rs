@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use highwater_tests::binary::highwater_binary;
+use highwater_tests::chaos::workload::Crowd;
 use highwater_tests::chaos::{Class, Outcome, Plan, Scene};
 use highwater_tests::cluster::{SmallDisk, damage};
 
@@ -24,7 +25,9 @@ fn assert_good(outcome: &Outcome) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_costs_clients_nothing_but_time() {
-    let mut scene = Scene::set(&highwater_binary(), plan()).await;
+    // Thin clients are told when the node that they talk to goes, and do not try again.
+    let crowd = Crowd { thin: 0, ..plan().crowd };
+    let mut scene = Scene::set(&highwater_binary(), Plan { crowd, ..plan() }).await;
     let clients = scene.start_clients();
     scene.advance(500).await;
     for node in scene.cluster.ids() {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use highwater_client::NewTopic;
-use highwater_tests::chaos::workload::{Setting, Workload};
+use highwater_tests::chaos::workload::{Crowd, Setting, Workload};
 use highwater_tests::chaos::{Dice, finish};
 use highwater_tests::compose::{Compose, available, image};
 use highwater_tests::history::{Answer, Call, Kind, Recorder, Requirements, judge};
@@ -30,12 +30,15 @@ async fn containers_that_are_disconnected_and_killed_lose_nothing() {
         history: history.clone(),
         topic: "chaos".to_owned(),
         partitions: PARTITIONS,
+        replicas: 3,
+        first: 0,
         addresses: Arc::new(Mutex::new((1..=3).map(|node| (node, compose.address(node))).collect())),
         value_bytes: 200,
         pause: Duration::from_millis(5),
     };
     make_topic(&setting, &compose).await;
-    let mut workload = Workload::start(&setting, 2, 1, &Dice::new(1));
+    let crowd = Crowd { producers: 2, readers: 1, thin: 1, topic_makers: 0 };
+    let mut workload = Workload::start(&setting, crowd, &Dice::new(1));
     advance(&history, &compose, 500).await;
 
     let first = leader(&setting).await;
@@ -64,9 +67,10 @@ async fn containers_that_are_disconnected_and_killed_lose_nothing() {
         acknowledged_min: 2_000,
         acknowledged_during: BTreeMap::from([("disconnect".to_owned(), 100), ("kill".to_owned(), 100)]),
         end_lookups_min: 50,
-        final_reads_min: 9,
+        final_reads_min: (finish::FINAL_READS_OF_OUR_CLIENT + 3) * PARTITIONS as usize,
         acknowledged_after_healing: 100,
-        replicas_min: 0,
+        acknowledged_thin: 100,
+        ..Requirements::default()
     };
     let report = judge(&history.events(), &required);
     let _ = writeln!(std::io::stdout(), "{}", report.text());

@@ -55,6 +55,7 @@ fn start(dir: &Path, clock: &Clock, network: &MemoryNetwork, number: u64) -> Res
     let addresses: BTreeMap<_, _> = (1..=NODES).map(|n| (NodeId::new(n), self::address(n))).collect();
     peers.set_addresses(addresses);
     let network = PeerNetwork::new(peers.clone());
+    tokio::spawn(network.clone().keep_pulse(clock.clone(), std::future::pending()));
     Ok(Node { address, data, peers, network, partitions: Vec::new() })
 }
 

@@ -102,6 +102,7 @@ async fn node(dir: &Path, number: u64, clock: &Clock) -> Result<Node, Failed> {
     let peers = Peers::new(Arc::new(GrpcTransport), me, clock.clone());
     peers.on_request(Arc::new(Taken));
     let network = PeerNetwork::new(peers.clone());
+    tokio::spawn(network.clone().keep_pulse(clock.clone(), std::future::pending()));
     tokio::spawn(serve(listener, Arc::new(peers.clone()), CancellationToken::new()));
     Ok(Node { id, data, peers, network, address })
 }

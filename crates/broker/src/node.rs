@@ -85,6 +85,8 @@ pub struct NodeOptions {
     pub policy: Policy,
     /// Records are refused while the disk has fewer free bytes. `None`: 5% of the filesystem, at least 1 GiB.
     pub free_bytes_min: Option<u64>,
+    /// How fast replicas that are far behind are brought up to date, all together.
+    pub catch_up_bytes_per_second: u64,
     /// How long a stopping node waits for what is under way.
     pub shutdown_grace: Duration,
     /// The pause between two looks at each partition for what is old: segments to close, records to let go.
@@ -105,6 +107,7 @@ impl NodeOptions {
             network: NodeNetwork::none(),
             policy: Policy::default(),
             free_bytes_min: None,
+            catch_up_bytes_per_second: 256 << 20,
             shutdown_grace: Duration::from_secs(30),
             maintenance_pause: Duration::from_secs(5),
             clock: Clock::system(),
@@ -119,6 +122,7 @@ pub struct Node {
     data: Arc<DataDir>,
     desk: Arc<Desk>,
     peers: Peers,
+    network: PeerNetwork,
     /// What takes the links that others dial.
     listening: Shutdown,
     router: Router,
@@ -173,7 +177,7 @@ impl Node {
         peers.set_me(desk.hello());
         peers.set_addresses(address_book::of_first_voters(desk.options()));
         let gate = DiskGate::new(options.free_bytes_min, data.space()?);
-        let network = PeerNetwork::new(peers.clone());
+        let network = PeerNetwork::new(peers.clone()).with_catch_up_rate(options.catch_up_bytes_per_second);
         let spec = MetadataSpec {
             data: &data,
             node: identity.node,
@@ -201,7 +205,7 @@ impl Node {
             table,
             failures.clone(),
             options.maintenance_pause,
-            network,
+            network.clone(),
         );
         let (partitions, failures) = (Arc::new(partitions), failures.clone());
         let (tasks, is_ready, grace) = (Shutdown::new(), watch::Sender::new(false), options.shutdown_grace);
@@ -210,6 +214,7 @@ impl Node {
             data,
             desk,
             peers,
+            network,
             listening,
             router,
             survey,
@@ -221,6 +226,9 @@ impl Node {
             is_ready,
             grace,
         };
+        // Before anything is opened that may have to elect a leader.
+        let pulse = node.network.clone().keep_pulse(options.clock.clone(), node.tasks.requested());
+        node.failures.spawn_vital(&node.tasks, "pulse", pulse);
         if let Err(error) = node.enter(logs).await {
             node.stop().await;
             return Err(error);
@@ -377,6 +385,8 @@ impl Node {
             tasks.requested(),
         );
         failures.spawn_vital(tasks, "standing", standing);
+        let moves = self.survey.follow_moves(self.metadata.image.clone(), tasks.requested());
+        failures.spawn_vital(tasks, "moves", moves);
         let gate = self.router.disk_gate().clone();
         let watch = disk_watch::run(Arc::clone(&self.data), gate, tasks.requested());
         failures.spawn_vital(tasks, "disk watch", watch);

@@ -10,6 +10,8 @@ pub enum Bug {
     VoteNotSynced,
     /// The end of a partition is told without asking whether this replica still leads.
     StaleEnd,
+    /// A node that comes back empty is given its old place.
+    ReusedNodeId,
     /// Fewer batches of a producer are remembered than it may have in flight.
     SmallWindow,
 }

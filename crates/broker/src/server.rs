@@ -211,6 +211,7 @@ fn node_options(config: &Config, address: SocketAddr, peers: PeerListener) -> No
             replicas_per_node_max: config.limits.replicas,
         },
         free_bytes_min: config.data.free_bytes_min,
+        catch_up_bytes_per_second: config.limits.catch_up_bytes_per_second,
         shutdown_grace: config.node.shutdown_grace,
         clock: Clock::system(),
         ..NodeOptions::new(&config.data.dir, advertised)

@@ -8,17 +8,20 @@
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use highwater_metadata::Assignment;
+use highwater_metadata::{Assignment, MetadataImage};
 use highwater_proto::internal::v1::control_request::Kind as Ask;
 use highwater_proto::internal::v1::control_response::Kind as Answer;
 use highwater_proto::internal::v1::{ControlRequest, DescribeReplicas, ReplicasDescribed};
 use highwater_types::{LeaderEpoch, LogIndex, NodeId, Offset, Term, TopicPartition};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::controller::health::{MoveAges, Moves};
 use crate::node::Duties;
 use crate::peer::Peers;
 use crate::raft::{Members, PeerProgress};
@@ -41,6 +44,7 @@ pub(crate) struct Survey {
     peers: Peers,
     clock: Clock,
     started_at: Instant,
+    moves: Moves,
 }
 
 /// What one node says of itself.
@@ -138,7 +142,27 @@ impl std::fmt::Debug for Survey {
 impl Survey {
     pub(crate) fn new(router: Router, duties: Duties, peers: Peers, clock: Clock) -> Self {
         let started_at = clock.instant();
-        Self { router, duties, peers, clock, started_at }
+        Self { router, duties, peers, clock, started_at, moves: Moves::default() }
+    }
+
+    /// Notices since when partitions move, until it is asked to stop.
+    pub(crate) fn follow_moves(
+        &self,
+        images: watch::Receiver<Arc<MetadataImage>>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let following = self.moves.clone().follow(images, self.clock.clone());
+        async move {
+            tokio::select! {
+                () = stop => {}
+                () = following => {}
+            }
+        }
+    }
+
+    /// How long each partition that moves has been at the same step.
+    pub(crate) fn move_ages(&self) -> MoveAges {
+        self.moves.ages(self.clock.instant())
     }
 
     /// What this node says of itself.

@@ -51,7 +51,7 @@ pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
     let filter = if is_asked { &config.logging.filter } else { QUIET };
     start_logging(filter, config.logging.format)?;
     let data = config.data.dir.clone();
-    check_data(&data, args.nodes)?;
+    check_data(&data, args.nodes, config.grpc.listen.port())?;
     if args.nodes == 1 {
         return run_node(config, move |address| banner(address, &data, &own_name()));
     }
@@ -106,15 +106,22 @@ fn free_ports(ip: IpAddr, count: usize) -> io::Result<Vec<u16>> {
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
-/// Refuses data that was made with another number of nodes: their cluster would wait for nodes that nobody starts.
-fn check_data(data: &Path, nodes: u16) -> Result<(), CliError> {
+/// Refuses data that was made with another number of nodes: their cluster would wait for nodes that nobody starts. And
+/// that of several nodes when these would listen on any free ports: each would look for the others where they were.
+fn check_data(data: &Path, nodes: u16, port: u16) -> Result<(), CliError> {
     let there = (1..=9).filter(|number| data.join(format!("node-{number}")).exists()).count();
     let has_one = data.join("identity").exists();
     let found = match (there, has_one) {
         (0, false) => return Ok(()),
         (0, true) if nodes == 1 => return Ok(()),
         (_, true) => "the data of one node".to_owned(),
-        (there, false) if there == usize::from(nodes) => return Ok(()),
+        (there, false) if there == usize::from(nodes) && port != 0 => return Ok(()),
+        (there, false) if there == usize::from(nodes) => {
+            let found = format!("the data of {there} nodes, which look for each other on the ports that they had");
+            let advice = "--listen with port 0 takes others: start them where they were (without --listen: from port \
+                          7400 on), or name another directory with --data";
+            return Err(CliError::OtherData { data: data.to_owned(), found, advice: advice.to_owned() });
+        }
         (there, false) => format!("the data of {there} nodes"),
     };
     let same = if has_one { "leave out --nodes".to_owned() } else { format!("say --nodes {there}") };
@@ -206,13 +213,15 @@ mod tests {
     #[test]
     fn data_of_another_number_of_nodes_is_refused() {
         let data = tempfile::tempdir().unwrap();
-        assert!(check_data(data.path(), 1).is_ok() && check_data(data.path(), 3).is_ok(), "nothing is there");
+        assert!(check_data(data.path(), 1, 7400).is_ok() && check_data(data.path(), 3, 0).is_ok(), "nothing is there");
         for number in 1..=3 {
             std::fs::create_dir(data.path().join(format!("node-{number}"))).unwrap();
         }
-        assert!(check_data(data.path(), 3).is_ok());
+        assert!(check_data(data.path(), 3, 7400).is_ok());
+        let refused = check_data(data.path(), 3, 0).unwrap_err().to_string();
+        assert!(refused.contains("look for each other") && refused.contains("port 0"), "{refused}");
         for nodes in [1, 5] {
-            let refused = check_data(data.path(), nodes).unwrap_err().to_string();
+            let refused = check_data(data.path(), nodes, 0).unwrap_err().to_string();
             assert!(refused.contains("3 nodes") && refused.contains("--nodes 3"), "{refused}");
         }
     }

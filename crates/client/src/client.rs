@@ -36,6 +36,7 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) connections: Arc<Connections>,
     pub(crate) request_timeout: Duration,
+    pub(crate) topics_refresh: Duration,
 }
 
 impl Client {
@@ -103,11 +104,17 @@ pub struct ClientBuilder {
     servers: Vec<String>,
     connect_timeout: Duration,
     request_timeout: Duration,
+    topics_refresh: Duration,
 }
 
 impl Default for ClientBuilder {
     fn default() -> Self {
-        Self { servers: Vec::new(), connect_timeout: Duration::from_secs(5), request_timeout: Duration::from_secs(30) }
+        Self {
+            servers: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+            topics_refresh: Duration::from_secs(30),
+        }
     }
 }
 
@@ -134,6 +141,13 @@ impl ClientBuilder {
     /// counts as broken. Default 30 seconds.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
+        self
+    }
+
+    /// How often producers and readers look, at the latest, whether their topics have got more partitions. Default
+    /// 30 seconds.
+    pub fn topics_refresh(mut self, every: Duration) -> Self {
+        self.topics_refresh = every;
         self
     }
 
@@ -173,7 +187,13 @@ impl ClientBuilder {
 
     fn build(self) -> Result<Client, ConnectError> {
         let connections = Arc::new(Connections::new(&self.servers, self.connect_timeout)?);
-        Ok(Client { shared: Arc::new(Shared { connections, request_timeout: self.request_timeout }) })
+        Ok(Client {
+            shared: Arc::new(Shared {
+                connections,
+                request_timeout: self.request_timeout,
+                topics_refresh: self.topics_refresh,
+            }),
+        })
     }
 }
 

@@ -20,6 +20,7 @@ mod clock;
 mod connection;
 mod error;
 mod finder;
+mod growth;
 mod health;
 mod position;
 mod producer;

@@ -34,6 +34,7 @@ use crate::client::Client;
 use crate::clock;
 use crate::connection::Purpose;
 use crate::finder::Finder;
+use crate::growth;
 use crate::record::Record;
 use crate::request::RequestError;
 
@@ -41,8 +42,6 @@ pub use config::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordMetadata};
 pub use error::{ProduceError, SendError};
 
-/// How often a producer looks whether its topics have grown.
-const TOPICS_REFRESH: Duration = Duration::from_secs(300);
 /// What a record costs beside its bytes, in the producer's memory: its framing, and the waker of its delivery.
 const RECORD_OVERHEAD_BYTES: usize = 32;
 
@@ -127,7 +126,15 @@ impl Producer {
         if bytes > memory.bytes_max() {
             return Err(SendError::LargerThanMemory { bytes, memory_bytes: memory.bytes_max() });
         }
-        let accumulator = topic.choose(&record)?;
+        let accumulator = match topic.choose(&record) {
+            Ok(accumulator) => accumulator,
+            // The topic may have got it since it was last looked at.
+            Err(_unknown) => {
+                let failed = |source| SendError::Topic { topic: topic.name().as_str().into(), source };
+                shared.grow(&topic).await.map_err(failed)?;
+                topic.choose(&record)?
+            }
+        };
         if !memory.try_acquire(bytes) {
             // What lingers now would only make this wait longer.
             shared.accumulators().for_each(|accumulator| drop(accumulator.hurry()));
@@ -198,22 +205,24 @@ impl Shared {
         let failed = |source| SendError::Topic { topic: name.into(), source };
         let checked = TopicName::new(name)
             .map_err(|reason| failed(RequestError::InvalidTopicName { name: name.to_owned(), reason }))?;
-        let count = self.partition_count(name).await.map_err(failed)?;
+        let count = growth::partition_count(&self.client, name).await.map_err(failed)?;
         // Two first records may both have asked; one of them makes the topic.
         let topic = self.topics.get_or_insert(&checked, || {
             let topic = Topic::new(checked.clone(), self.start(&checked, &[], count), clock::chance());
-            tokio::spawn(watch(Arc::downgrade(self), checked.clone()));
+            tokio::spawn(watch(Arc::downgrade(self), checked.clone(), self.client.shared.topics_refresh));
             topic
         });
         topic.ok_or(SendError::Closed)
     }
 
-    async fn partition_count(&self, topic: &str) -> Result<usize, RequestError> {
-        let description = self.client.admin().describe_topic(topic).await?;
-        match description.topic.partitions.len() {
-            0 => Err(RequestError::Incomplete { request: "describe_topic", missing: "the partitions" }),
-            count => Ok(count),
+    /// Looks whether a topic has more partitions, and begins to send to them.
+    async fn grow(&self, topic: &Topic) -> Result<(), RequestError> {
+        let count = growth::partition_count(&self.client, topic.name().as_str()).await?;
+        topic.grow(count, |known| self.start(topic.name(), known, count));
+        if self.topics.is_closed() {
+            self.accumulators().for_each(|accumulator| accumulator.close());
         }
+        Ok(())
     }
 
     /// The `known` partitions and senders for those up to `count`.
@@ -250,20 +259,13 @@ impl Drop for Shared {
 }
 
 /// Looks from time to time whether a topic has grown, for as long as its producer lives.
-async fn watch(producer: Weak<Shared>, name: TopicName) {
+async fn watch(producer: Weak<Shared>, name: TopicName, every: Duration) {
     loop {
-        tokio::time::sleep(TOPICS_REFRESH).await;
+        growth::pause(every).await;
         let Some(producer) = producer.upgrade() else { return };
         let Some(topic) = producer.topics.get(name.as_str()) else { return };
-        match producer.partition_count(name.as_str()).await {
-            Ok(count) if count > topic.partitions().len() => {
-                topic.grow(producer.start(&name, &topic.partitions(), count));
-                if producer.topics.is_closed() {
-                    producer.accumulators().for_each(|accumulator| accumulator.close());
-                }
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(topic = %name, %error, "a topic's partitions could not be asked for"),
+        if let Err(error) = producer.grow(&topic).await {
+            tracing::debug!(topic = %name, %error, "a topic's partitions could not be asked for");
         }
     }
 }

@@ -6,6 +6,7 @@
 //!   stream of partition 2 ─┘
 //! ```
 //! Owns no task: streams make progress while the reader is asked, and the connections keep what is sent ahead meanwhile.
+//! A reader of a whole topic, without a limit, reads the partitions too that the topic gets later.
 //!
 //! Invariants: within a partition offsets only grow, and nothing is given out twice or left out, whatever breaks; what is
 //! held is bounded by `prefetch_bytes` and a batch for each partition.
@@ -13,6 +14,7 @@
 mod batch;
 mod config;
 mod error;
+mod growth;
 mod partition;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +27,7 @@ use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use highwater_types::{Offset, OffsetRange, PartitionId, TopicName};
 
+use self::growth::Growth;
 use self::partition::{Fetched, PartitionOptions, PartitionReader};
 use crate::admin::{Cluster, Partition, Topic};
 use crate::client::Client;
@@ -69,6 +72,8 @@ pub struct Reader {
     /// Where replicas are that do not lead, when they may be read.
     followers: BTreeMap<PartitionId, Arc<str>>,
     assigned: BTreeMap<PartitionId, Assigned>,
+    /// What comes to be read too; nothing for a reader of certain partitions, or up to a limit.
+    growth: Option<Growth>,
     fetching: FuturesUnordered<Abortable<BoxFuture<'static, Step>>>,
     ready: VecDeque<ReadBatch>,
     current: Option<ReadRecords>,
@@ -127,6 +132,7 @@ impl Reader {
             options,
             followers,
             assigned: BTreeMap::new(),
+            growth: None,
             fetching: FuturesUnordered::new(),
             ready: VecDeque::new(),
             current: None,
@@ -145,6 +151,9 @@ impl Reader {
                 start = beyond_the_end(client, &topic, settings.out_of_range, partition, start, end).await?;
             }
             reader.start(partition, start, until);
+        }
+        if settings.partitions.is_empty() && settings.until.is_none() {
+            reader.growth = Some(Growth::new(&settings.client, &reader.topic, reader.assigned.len()));
         }
         Ok(reader)
     }
@@ -250,6 +259,7 @@ impl Reader {
     /// When a position cannot be found; the reader then reads what it read before.
     pub async fn assign(&mut self, partitions: &[(PartitionId, Position)]) -> Result<(), ReadError> {
         let offsets = resolve(&self.client, &self.topic, partitions).await?;
+        self.growth = None;
         let before: Vec<_> = self.assigned.keys().copied().collect();
         before.into_iter().for_each(|partition| self.stop(partition));
         for ((partition, _), offset) in partitions.iter().zip(offsets) {
@@ -277,6 +287,9 @@ impl Reader {
             if next < rest.next_offset() {
                 return Poll::Ready(Some(Ok(rest)));
             }
+        }
+        while let Some(Poll::Ready(new)) = self.growth.as_mut().map(|growth| growth.poll(context)) {
+            new.into_iter().for_each(|(partition, offset)| self.start(partition, offset, None));
         }
         loop {
             if let Some(batch) = self.ready.pop_front() {

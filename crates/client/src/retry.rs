@@ -7,6 +7,12 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// Between half and the whole of a wait, so that clients do not act in step.
+pub(crate) fn spread(whole: Duration, chance: u64) -> Duration {
+    let half_micros = u64::try_from(whole.as_micros() / 2).unwrap_or(u64::MAX);
+    Duration::from_micros(half_micros.saturating_add(chance % half_micros.saturating_add(1)))
+}
+
 /// The waits of one thing that is being retried.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backoff {
@@ -24,8 +30,7 @@ impl Backoff {
         let doublings = self.failures.min(16);
         self.failures = self.failures.saturating_add(1);
         let whole = FIRST.saturating_mul(1 << doublings).min(longest);
-        let half_micros = u64::try_from(whole.as_micros() / 2).unwrap_or(u64::MAX);
-        Duration::from_micros(half_micros + chance % (half_micros + 1))
+        spread(whole, chance)
     }
 
     /// It worked: the next failure starts from the shortest wait.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use highwater_client::{
     Acks, Compression, ErrorCode, Outcome, PartitionId, ProduceError, Producer, Record, SendError, Timestamp,
 };
-use scripted::{ProduceFault, Server, eventually};
+use scripted::{Log, ProduceFault, Server, eventually};
 
 /// Sends so many numbered records and returns what became of each.
 async fn send_numbers(producer: &Producer, numbers: std::ops::Range<u32>) -> Vec<Result<u64, ProduceError>> {
@@ -274,4 +274,28 @@ async fn an_unknown_topic_is_told_before_anything_is_taken() {
     assert_eq!(error.to_string(), "topic nothing: there is no topic nothing (UNKNOWN_TOPIC)");
     let error = producer.send("no/name", Record::new("x")).await.unwrap_err();
     assert!(error.to_string().contains("holds only"), "{error}");
+}
+
+#[tokio::test]
+async fn a_partition_that_is_new_is_found_when_it_is_asked_for_and_by_itself() {
+    let server = Server::start(1).await;
+    // So rarely that only the first record to the new partition can have it looked for.
+    let rarely = server.client().topics_refresh(Duration::from_secs(3_600)).connect().await.unwrap();
+    let producer = rarely.producer().build();
+    let to = |partition| Record::new("r").partition(PartitionId::new(partition));
+    producer.send_and_wait("t", to(0)).await.unwrap();
+    let unknown = producer.send("t", to(1)).await.unwrap_err();
+    assert!(matches!(unknown, SendError::UnknownPartition { count: 1, .. }), "{unknown}");
+    server.state.lock().unwrap().logs.push(Log::default());
+    producer.send_and_wait("t", to(1)).await.unwrap();
+
+    // Records that name no partition go there too, once a look from time to time has found it.
+    let often = server.client().topics_refresh(Duration::from_millis(40)).connect().await.unwrap();
+    let producer = often.producer().build();
+    producer.send_and_wait("t", Record::new("r")).await.unwrap();
+    server.state.lock().unwrap().logs.push(Log::default());
+    let until_found = async {
+        while producer.send_and_wait("t", Record::new("r")).await.unwrap().partition != PartitionId::new(2) {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), until_found).await.expect("the new partition gets its share");
 }

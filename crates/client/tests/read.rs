@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use highwater_client::{
     Client, ErrorCode, Offset, OutOfRange, PartitionId, Position, ReadError, ReadRecord, Reader, Record, Timestamp,
 };
-use scripted::{ReadFault, Server};
+use scripted::{Log, ReadFault, Server};
 
 const P0: PartitionId = PartitionId::new(0);
 
@@ -212,4 +212,20 @@ async fn what_is_not_there_is_told_when_the_reader_is_opened() {
     assert_eq!(error.code(), Some(ErrorCode::UnknownPartition));
     let error = client.reader().open().await.unwrap_err();
     assert!(error.to_string().contains("cannot be empty"), "{error}");
+}
+
+#[tokio::test]
+async fn a_reader_of_a_whole_topic_reads_the_partitions_that_it_gets_later() {
+    let server = Server::start(1).await;
+    let client = server.client().topics_refresh(Duration::from_millis(40)).connect().await.unwrap();
+    let producer = client.producer().build();
+    let mut reader = client.reader().topic("t").from(Position::End).open().await.unwrap();
+    server.state.lock().unwrap().logs.push(Log::default());
+    let patience = Duration::from_secs(20);
+    let record = Record::new("new").partition(PartitionId::new(1));
+    let sent = tokio::time::timeout(patience, producer.send_and_wait("t", record)).await.expect("in time").unwrap();
+    assert_eq!(sent.partition, PartitionId::new(1));
+    let read = tokio::time::timeout(patience, reader.next_record()).await.expect("in time").unwrap().unwrap();
+    assert_eq!((read.partition, read.offset), (PartitionId::new(1), offset(0)), "from its first record on");
+    assert_eq!(reader.partitions().count(), 2);
 }

@@ -100,6 +100,9 @@ codes! {
     OutcomeUnknown = 23, "OUTCOME_UNKNOWN", true;
     /// The server does not do this (yet).
     Unsupported = 24, "UNSUPPORTED", false;
+    /// Nothing is known of the batch's idempotent producer, and this is not its first batch. Nothing was stored by this
+    /// attempt; what earlier ones stored may be forgotten.
+    UnknownProducer = 25, "UNKNOWN_PRODUCER", false;
 }
 
 impl fmt::Display for ErrorCode {

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::dice::Dice;
-use super::members;
 use super::scene::Scene;
+use super::{members, nodes};
 use crate::cluster::{Block, End, damage};
 
 /// The shortest pause or cut: clients must have had time to notice and go on elsewhere.
@@ -61,6 +61,12 @@ classes! {
     FlipBit = "flip-bit",
     /// A replica is moved to another node, or leadership is handed over.
     Membership = "membership",
+    /// A node joins, takes over everything that another one holds, and that one leaves.
+    ReplaceNode = "replace-node",
+    /// A node is emptied and leaves; another one joins.
+    Decommission = "decommission",
+    /// The leaders are taken off a node, it is stopped and started, and leads again.
+    Drain = "drain",
 }
 
 /// Does one fault and undoes it.
@@ -81,6 +87,9 @@ pub(super) async fn strike(class: Class, scene: &mut Scene, dice: &mut Dice) {
         }
         Class::FlipBit => flip_bit(class, scene, other, dice).await,
         Class::Membership => members::change(scene, dice).await,
+        Class::ReplaceNode => nodes::replace(scene, dice).await,
+        Class::Decommission => nodes::decommission(scene, dice).await,
+        Class::Drain => nodes::drain(scene, dice).await,
         _ => cut(class, scene, leader, other, dice).await,
     }
 }
@@ -111,6 +120,12 @@ async fn kill_all(class: Class, scene: &mut Scene) {
 
 async fn stop(class: Class, scene: &mut Scene, node: u64, dice: &mut Dice) {
     scene.begin(class, node).await;
+    restart(scene, node, dice).await;
+    scene.end(class);
+}
+
+/// Has a node stop in good order, and starts it again.
+pub(super) async fn restart(scene: &mut Scene, node: u64, dice: &mut Dice) {
     if let Some(stopped) = scene.cluster.stop(node).await {
         let is_success = stopped.status.is_some_and(|status| status.success());
         assert!(is_success, "node {node} ended with {:?} after {:?}", stopped.status, stopped.after);
@@ -118,7 +133,6 @@ async fn stop(class: Class, scene: &mut Scene, node: u64, dice: &mut Dice) {
     tokio::time::sleep(dice.millis(0, 1_000)).await;
     scene.cluster.spawn(node);
     scene.cluster.wait_ready(node).await;
-    scene.end(class);
 }
 
 async fn cut(class: Class, scene: &mut Scene, leader: u64, other: u64, dice: &mut Dice) {
@@ -166,7 +180,8 @@ async fn cut(class: Class, scene: &mut Scene, leader: u64, other: u64, dice: &mu
     scene.end(class);
 }
 
-/// Damages the log of a node that is down. It must come back whole, or refuse to start and name the file.
+/// Damages the log of a node that is down. It must come back whole. Where the damage is met only later, by what reads sealed
+/// segments, the node stops and names the file, and [`Scene::revive`] starts it again.
 async fn flip_bit(class: Class, scene: &mut Scene, node: u64, dice: &mut Dice) {
     scene.begin(class, node).await;
     scene.cluster.kill(node);

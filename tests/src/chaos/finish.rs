@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use highwater_client::{ReadError, Topic};
 
 use super::workload::{Setting, assigned, polled};
+use super::{thin, workload};
 use crate::history::{Kind, Recorder};
 
 /// How long anything that must work again may take to do so.
@@ -57,28 +58,44 @@ pub async fn describe_at(setting: &Setting, node: u64) -> Result<Topic, String> 
     described.map(|described| described.topic).map_err(|error| error.to_string())
 }
 
-/// Reads every partition from its start to its end, through every node.
+/// Reads by our client, which finds the nodes by itself: from the leaders, and from those that follow.
+pub const FINAL_READS_OF_OUR_CLIENT: usize = 2;
+
+/// Reads every partition from its start to its end: what the leaders have, what followers have, and what each single node
+/// has or passes on.
 pub async fn final_reads(setting: &Setting) {
-    for node in setting.nodes() {
-        let number = 10_000 + u32::try_from(node).unwrap_or(0);
-        let result = tokio::time::timeout(PATIENCE, final_read(setting, node, number)).await;
-        let complete = matches!(result, Ok(Ok(())));
-        if !complete {
-            let text = format!("the final read through node {node}: {result:?}");
-            setting.history.note(Kind::Note { text });
+    let mut number = 10_000;
+    for (node, may_follow) in
+        [(0, false), (0, true)].into_iter().chain(setting.nodes().into_iter().map(|id| (id, true)))
+    {
+        number += 1;
+        let result = match node {
+            0 => read_to_end(setting, number, may_follow).await,
+            node => thin::read_to_end(setting, node, number).await,
+        };
+        let complete = result.is_ok();
+        if let Err(why) = result {
+            workload::note(setting, format!("final read {number} through node {node} (0: any): {why}"));
         }
-        for partition in 0..setting.partitions {
+        for partition in (0..setting.partitions).map(|partition| setting.named(partition)) {
             setting.history.note(Kind::FinalRead { node, reader: number, partition, complete });
         }
     }
 }
 
-async fn final_read(setting: &Setting, node: u64, number: u32) -> Result<(), ReadError> {
-    let client = setting.client_of(node);
-    let mut reader = client.reader().topic(setting.topic.as_str()).stop_at_end().open().await?;
-    assigned(&setting.history, number, &reader);
-    while let Some(batch) = reader.next_batch().await {
-        polled(&setting.history, number, &reader, &batch?);
+/// Reads every partition from its start to its end. However much there is: it is enough that it goes on.
+///
+/// # Errors
+/// Why it does not.
+pub(super) async fn read_to_end(setting: &Setting, number: u32, may_follow: bool) -> Result<(), String> {
+    let told = |error: ReadError| error.to_string();
+    let client = setting.client(u64::from(number));
+    let reader = client.reader().topic(setting.topic.as_str()).from_follower(may_follow).stop_at_end();
+    let mut reader = reader.open().await.map_err(told)?;
+    assigned(setting, number, &reader);
+    loop {
+        let next = tokio::time::timeout(PATIENCE, reader.next_batch()).await;
+        let Some(batch) = next.map_err(|_| format!("nothing came in {PATIENCE:?}"))? else { return Ok(()) };
+        polled(setting, number, &reader, &batch.map_err(told)?);
     }
-    Ok(())
 }

@@ -37,16 +37,11 @@ pub(super) async fn change(scene: &mut Scene, dice: &mut Dice) {
     let to = wanted.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     scene.begin(Class::Membership, 0).await;
     scene.note(format!("{verb} partition {number} from {here:?} to {to}"));
-    let change = Change { topic: scene.setting.topic.clone(), verb, number, to };
+    let change = Change { verb, number, to };
     let victim = dice.once_in(3).then(|| dice.choose(&scene.cluster.ids()).copied()).flatten();
-    ask(scene, &change, victim.is_some()).await;
+    order(scene, &change.words(scene), victim.is_some()).await;
     if let Some(victim) = victim {
-        tokio::time::sleep(dice.millis(0, 300)).await;
-        scene.note(format!("killed node {victim} meanwhile"));
-        scene.cluster.kill(victim);
-        tokio::time::sleep(dice.millis(100, 1_000)).await;
-        scene.cluster.spawn(victim);
-        scene.cluster.wait_ready(victim).await;
+        kill_meanwhile(scene, victim, dice).await;
     }
     wait(scene, &change, &mut wanted).await;
     scene.end(Class::Membership);
@@ -54,29 +49,47 @@ pub(super) async fn change(scene: &mut Scene, dice: &mut Dice) {
 
 /// What is asked for.
 struct Change {
-    topic: String,
     verb: &'static str,
     number: u32,
     to: String,
 }
 
-/// Gives the order; where a node is about to be killed the answer may be lost, so the order may be given again.
-async fn ask(scene: &Scene, change: &Change, may_fail: bool) {
+impl Change {
+    fn words(&self, scene: &Scene) -> Vec<String> {
+        let topic = scene.setting.topic.as_str();
+        [self.verb, topic, "--partition", &self.number.to_string(), "--to", &self.to].map(str::to_owned).to_vec()
+    }
+}
+
+/// Gives an order; where a node is about to be killed the answer may be lost, so the order may be given again.
+pub(super) async fn order(scene: &Scene, words: &[String], may_fail: bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (binary, servers) = (scene.cluster.binary().to_string_lossy().into_owned(), scene.cluster.addresses());
-        let number = change.number.to_string();
-        let (topic, verb, to) = (change.topic.clone(), change.verb, change.to.clone());
+        let arguments: Vec<String> = std::iter::once("cluster".to_owned()).chain(words.iter().cloned()).collect();
         let asked = tokio::task::spawn_blocking(move || {
-            highwater(&binary, &servers, &["cluster", verb, &topic, "--partition", &number, "--to", &to], b"")
+            highwater(&binary, &servers, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), b"")
         });
         let outcome = asked.await.expect("a command runs");
         if outcome.code == Some(0) || may_fail {
             return;
         }
-        scene.note(format!("{verb}: {}", outcome.stderr));
-        assert!(Instant::now() < deadline, "no change of members in {PATIENCE:?}: {}", outcome.stderr);
+        scene.note(format!("{words:?}: {}", outcome.stderr));
+        assert!(Instant::now() < deadline, "{words:?} is refused for {PATIENCE:?}: {}", outcome.stderr);
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Kills a node soon, while something is under way, and starts it again. One that has left meanwhile is refused.
+pub(super) async fn kill_meanwhile(scene: &mut Scene, victim: u64, dice: &mut Dice) {
+    tokio::time::sleep(dice.millis(0, 300)).await;
+    scene.note(format!("killed node {victim} meanwhile"));
+    scene.cluster.kill(victim);
+    tokio::time::sleep(dice.millis(100, 1_000)).await;
+    scene.cluster.spawn(victim);
+    if let Err(why) = scene.cluster.try_ready(victim).await {
+        let said = scene.cluster.last_words(victim);
+        assert!(said.contains("was removed from the cluster"), "node {victim} {why}; it said: {said}");
     }
 }
 
@@ -100,7 +113,7 @@ async fn wait(scene: &Scene, change: &Change, wanted: &mut [u64]) {
             return;
         }
         if asked_again.elapsed() > Duration::from_secs(5) {
-            ask(scene, change, true).await;
+            order(scene, &change.words(scene), true).await;
             asked_again = Instant::now();
         }
         assert!(

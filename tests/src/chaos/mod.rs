@@ -14,10 +14,13 @@ pub mod fault;
 pub mod files;
 pub mod finish;
 mod members;
+mod nodes;
 pub mod plan;
 pub mod run;
 pub mod scene;
 pub mod silence;
+pub mod thin;
+mod topics;
 pub mod workload;
 
 pub use dice::Dice;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::fault::Class;
+use super::finish::FINAL_READS_OF_OUR_CLIENT;
+use super::workload::Crowd;
 use crate::history::Requirements;
 
 /// See the module's documentation.
@@ -18,10 +20,8 @@ pub struct Plan {
     pub spares: u64,
     /// Partitions of the topic, each on three nodes, or one where there is one.
     pub partitions: u32,
-    /// Producers.
-    pub producers: u32,
-    /// Readers.
-    pub readers: u32,
+    /// Its clients.
+    pub crowd: Crowd,
     /// The pause of a producer between two sends.
     pub pause: Duration,
     /// How often each class of fault is done at least.
@@ -64,8 +64,7 @@ impl Plan {
             nodes: 3,
             spares: 0,
             partitions: 3,
-            producers: 3,
-            readers: 2,
+            crowd: Crowd { producers: 3, readers: 2, thin: 1, topic_makers: 1 },
             pause: Duration::from_millis(4),
             faults,
             at_least: Duration::ZERO,
@@ -123,8 +122,12 @@ impl Plan {
             Class::CutPair,
             Class::KillAll,
             Class::Reset,
+            Class::ReplaceNode,
+            Class::Decommission,
+            Class::Drain,
         ];
-        let often = [(Class::KillLeader, 20), (Class::Membership, 10)];
+        // With the two of whole nodes: ten.
+        let often = [(Class::KillLeader, 20), (Class::Membership, 8)];
         let faults = once.into_iter().map(|class| (class, 1)).chain(often).collect();
         Self { spares: 1, calm_max: Duration::from_millis(800), ..Self::three_nodes(seed, faults) }
     }
@@ -144,9 +147,12 @@ impl Plan {
                 .map(|(class, times)| (class.name().to_owned(), times * 20))
                 .collect(),
             end_lookups_min: 20 + blows * 5,
-            final_reads_min: usize::try_from((self.nodes + self.spares) * u64::from(self.partitions))
-                .unwrap_or(usize::MAX),
+            // What our client reads from leaders and from followers, and what each node has.
+            final_reads_min: (FINAL_READS_OF_OUR_CLIENT + usize::try_from(self.nodes + self.spares).unwrap_or(0))
+                * self.partitions as usize,
             acknowledged_after_healing: 100,
+            acknowledged_thin: u64::from(self.crowd.thin) * (20 + blows * 2),
+            topics_deleted: u64::from(self.crowd.topic_makers) * (1 + blows / 20),
             replicas_min: usize::try_from(self.partitions * self.replicas()).unwrap_or(usize::MAX),
         }
     }

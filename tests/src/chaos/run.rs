@@ -70,6 +70,7 @@ pub async fn run(binary: &Path, plan: Plan) -> Outcome {
         };
         let seconds = scene.elapsed().as_secs();
         say(&format!("chaos: {seconds} s, {} acknowledged: {}", scene.history.acknowledged(), class.name()));
+        scene.revive().await;
         fault::strike(class, &mut scene, &mut dice).await;
         // It works again before the next fault: each is measured by itself.
         scene.advance(50).await;

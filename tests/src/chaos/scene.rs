@@ -5,8 +5,9 @@
 //!
 //! Invariant: whatever fails on the way is a failure of the run, with the seed, and leaves its files behind.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use highwater_client::{NewTopic, Topic};
@@ -20,6 +21,7 @@ use super::finish::{self, PATIENCE};
 use super::plan::Plan;
 use super::run::{Outcome, say};
 use super::silence::{self, Blow};
+use super::thin;
 use super::workload::{Setting, Workload};
 use crate::cluster::{Cluster, SmallDisk};
 use crate::history::{Answer, Call, Kind, Recorder, judge};
@@ -77,6 +79,8 @@ impl Scene {
             history: history.clone(),
             topic: TOPIC.to_owned(),
             partitions: plan.partitions,
+            replicas: plan.replicas(),
+            first: 0,
             addresses: Arc::new(Mutex::new(addresses)),
             value_bytes: 200,
             pause: plan.pause,
@@ -90,7 +94,49 @@ impl Scene {
     /// Sets the plan's clients to work.
     #[must_use]
     pub fn start_clients(&self) -> Workload {
-        Workload::start(&self.setting, self.plan.producers, self.plan.readers, &Dice::new(self.plan.seed).fork(1))
+        Workload::start(&self.setting, self.plan.crowd, &Dice::new(self.plan.seed).fork(1))
+    }
+
+    /// Has a new node join, and tells clients of it.
+    ///
+    /// # Panics
+    /// When it does not come up, or the cluster calls it by another number than the harness.
+    pub async fn join(&mut self) -> u64 {
+        let node = self.cluster.add_joiner().await;
+        self.cluster.spawn(node);
+        self.cluster.wait_ready(node).await;
+        let address = self.cluster.address(node).to_owned();
+        let cluster = self.describe_cluster().await;
+        let known = cluster.nodes.iter().find(|known| known.address == address);
+        assert_eq!(known.map(|known| known.id.get()), Some(node), "the number of the new node: {cluster:?}");
+        self.addresses().insert(node, address);
+        node
+    }
+
+    /// Ends the process of a node that has left, and tells clients that it is gone.
+    pub fn forget(&mut self, node: u64) {
+        self.addresses().remove(&node);
+        self.cluster.forget(node);
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        self.setting.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cluster as some node describes it.
+    ///
+    /// # Panics
+    /// When none does for a minute.
+    pub async fn describe_cluster(&self) -> highwater_client::Cluster {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let told = match self.setting.client(0).admin().describe_cluster().await {
+                Ok(cluster) => return cluster,
+                Err(error) => error.to_string(),
+            };
+            assert!(Instant::now() < deadline, "no node describes the cluster in {PATIENCE:?}: {told}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until so many more records are acknowledged.
@@ -103,6 +149,43 @@ impl Scene {
         while self.history.acknowledged() < wanted {
             assert!(Instant::now() < deadline, "fewer than {records} more records are acknowledged in {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts nodes again that have stopped over damage, as whatever runs a service does; tells how many that were.
+    ///
+    /// # Panics
+    /// When one has stopped for another reason.
+    pub async fn revive(&mut self) -> usize {
+        let mut revived = 0;
+        for node in self.cluster.ids() {
+            if self.cluster.is_alive(node) {
+                continue;
+            }
+            let said = self.cluster.last_words(node);
+            let end = said.lines().last().unwrap_or_default();
+            assert!(end.contains("is damaged at byte"), "node {node} has ended by itself: {said}");
+            self.note(format!("node {node} has stopped over damage, and is started again: {end}"));
+            self.cluster.spawn(node);
+            self.cluster.wait_ready(node).await;
+            revived += 1;
+        }
+        revived
+    }
+
+    /// Has every node read everything that it holds, so that damage is met that nobody has met yet; until there is none.
+    async fn scrub(&mut self) {
+        let quiet = Setting { history: Recorder::default(), ..self.setting.clone() };
+        let deadline = Instant::now() + 3 * PATIENCE;
+        loop {
+            let mut why = None;
+            for node in self.cluster.ids() {
+                why = why.or(thin::read_to_end(&quiet, node, 0).await.err());
+            }
+            if self.revive().await == 0 && why.is_none() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not everything can be read: {why:?}");
         }
     }
 
@@ -119,7 +202,11 @@ impl Scene {
     pub async fn conclude(mut self, mut workload: Workload) -> Outcome {
         self.cluster.network().heal();
         self.history.note(Kind::Healed);
+        self.revive().await;
         finish::fresh_writes(&self.history).await;
+        if self.plan.faults.contains_key(&Class::FlipBit) {
+            self.scrub().await;
+        }
         workload.stop_producing().await;
         finish::final_reads(&self.setting).await;
         workload.stop().await;

@@ -1,5 +1,6 @@
 //! What clients do during the chaos: produce with several sends under way, read from the start, ask for the end, look at
-//! topics and leaders. Everything goes into the history.
+//! topics and leaders; what thin clients and short-lived topics do stands in files of its own. Everything goes into the
+//! history.
 //!
 //! Invariants: a value is sent once, by one call of the client's producer, which is idempotent; every call gets an answer,
 //! within the delivery timeout.
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
+use super::{thin, topics};
 use crate::history::event::Fate;
 use crate::history::{Answer, Call, Kind, Recorder, Seen, Value};
 
@@ -22,6 +24,8 @@ use crate::history::{Answer, Call, Kind, Recorder, Seen, Value};
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a request may take. Shorter than a cut: a client that hears nothing goes elsewhere while it lasts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a reader reads before it begins anew: the history is kept in memory, and a long run's log is long.
+const ENOUGH_RECORDS: u32 = 20_000;
 /// The most sends of one producer that are not answered.
 const SENDS_IN_FLIGHT: usize = 64;
 
@@ -34,6 +38,10 @@ pub struct Setting {
     pub topic: String,
     /// How many partitions it has.
     pub partitions: u32,
+    /// On how many nodes each of them is.
+    pub replicas: u32,
+    /// What its first partition is called in the history, where each topic has partitions of its own.
+    pub first: u32,
     /// Where each node serves clients.
     pub addresses: Arc<Mutex<BTreeMap<u64, String>>>,
     /// Bytes of a value.
@@ -43,8 +51,14 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// What a partition of the topic is called in the history.
+    #[must_use]
+    pub const fn named(&self, partition: u32) -> u32 {
+        self.first + partition
+    }
+
     /// A client that knows all nodes, beginning with one of them.
-    fn client(&self, first: u64) -> Client {
+    pub(super) fn client(&self, first: u64) -> Client {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut servers: Vec<String> = addresses.into_values().collect();
         let turn = usize::try_from(first).unwrap_or(0) % servers.len().max(1);
@@ -52,14 +66,23 @@ impl Setting {
         connect(servers)
     }
 
-    /// A client that knows one node only.
-    ///
-    /// # Panics
-    /// When there is no such node.
+    /// A client that begins with one node, and knows no other unless that node tells.
     #[must_use]
     pub fn client_of(&self, node: u64) -> Client {
+        // One that has just left is as good as one that does not answer: port 1 is nobody's.
+        connect(vec![self.address(node).unwrap_or_else(|| "127.0.0.1:1".to_owned())])
+    }
+
+    /// Where this node serves clients, while there is such a node.
+    pub(super) fn address(&self, node: u64) -> Option<String> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    /// Where a node serves clients, chosen by chance.
+    pub(super) fn some_address(&self, dice: &mut Dice) -> Option<String> {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        connect(vec![addresses.get(&node).expect("a node of the cluster").clone()])
+        let nodes: Vec<&String> = addresses.values().collect();
+        dice.choose(&nodes).map(|address| (*address).clone())
     }
 
     /// The nodes.
@@ -74,6 +97,19 @@ fn connect(servers: Vec<String>) -> Client {
     builder.connect_timeout(Duration::from_secs(2)).connect_lazily().expect("the addresses are those of nodes")
 }
 
+/// How many clients of each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Crowd {
+    /// Producers of our own client.
+    pub producers: u32,
+    /// Readers of our own client.
+    pub readers: u32,
+    /// Thin clients: so many that produce, and so many that read.
+    pub thin: u32,
+    /// Those that make topics and delete them again.
+    pub topic_makers: u32,
+}
+
 /// Clients at work.
 #[derive(Debug)]
 pub struct Workload {
@@ -85,26 +121,29 @@ pub struct Workload {
 impl Workload {
     /// Sets clients to work.
     #[must_use]
-    pub fn start(setting: &Setting, producers: u32, readers: u32, dice: &Dice) -> Self {
+    pub fn start(setting: &Setting, crowd: Crowd, dice: &Dice) -> Self {
         let (stop_producing, stopped) = watch::channel(false);
-        let mut workload = Self { stop_producing, producers: JoinSet::new(), others: JoinSet::new() };
-        for number in 1..=producers {
-            let (setting, dice, stopped) = (setting.clone(), dice.fork(u64::from(number)), stopped.clone());
-            workload.producers.spawn(produce(setting, number, dice, stopped));
+        let (mut producers, mut others) = (JoinSet::new(), JoinSet::new());
+        let fork = |kind: u64, number: u32| (setting.clone(), dice.fork(kind * 1_000 + u64::from(number)));
+        for number in 1..=crowd.producers {
+            let (setting, dice) = fork(0, number);
+            producers.spawn(produce(setting, number, dice, stopped.clone()));
         }
-        for number in 1..=readers {
-            workload.others.spawn(read(setting.clone(), number, dice.fork(1_000 + u64::from(number))));
+        for number in 1..=crowd.readers {
+            let (setting, dice) = fork(1, number);
+            others.spawn(read(setting, number, dice));
         }
-        for node in setting.nodes() {
-            workload.ask(setting, node, dice);
+        for number in 1..=crowd.thin {
+            let (setting, dice) = fork(3, number);
+            producers.spawn(thin::produce(setting.clone(), number, dice.fork(1), stopped.clone()));
+            others.spawn(thin::read(setting, number, dice));
         }
-        workload
-    }
-
-    /// Sets clients to work that ask one node for ends, topics and leaders.
-    pub fn ask(&mut self, setting: &Setting, node: u64, dice: &Dice) {
-        self.others.spawn(ask_ends(setting.clone(), node, dice.fork(2_000 + node)));
-        self.others.spawn(look(setting.clone(), node));
+        for number in 1..=crowd.topic_makers {
+            let (setting, _) = fork(4, number);
+            producers.spawn(topics::come_and_go(setting, number, stopped.clone()));
+        }
+        others.spawn(ask(setting.clone(), dice.clone()));
+        Self { stop_producing, producers, others }
     }
 
     /// Sends nothing more, and waits until every send has its answer.
@@ -138,7 +177,7 @@ async fn produce(setting: Setting, number: u32, mut dice: Dice, mut stopped: wat
             _ = stopped.changed() => break,
         };
         // Sends of one producer stand in the history in the order in which the client got them.
-        let op = setting.history.invoke(Call::Produce { partition, values: values.clone() });
+        let op = setting.history.invoke(Call::Produce { partition: setting.named(partition), values: values.clone() });
         let sent = send(&setting, &producer, partition, &values).await;
         let history = setting.history.clone();
         under_way.spawn(async move {
@@ -155,7 +194,7 @@ async fn produce(setting: Setting, number: u32, mut dice: Dice, mut stopped: wat
     while under_way.join_next().await.is_some() {}
 }
 
-async fn send(
+pub(super) async fn send(
     setting: &Setting,
     producer: &Producer,
     partition: u32,
@@ -169,7 +208,7 @@ async fn send(
     sent
 }
 
-async fn fate(delivery: Result<Delivery, SendError>) -> Fate {
+pub(super) async fn fate(delivery: Result<Delivery, SendError>) -> Fate {
     let Ok(delivery) = delivery else { return Fate::Refused };
     match delivery.await {
         Ok(metadata) => metadata.offset.map_or(Fate::Somewhere, |offset| Fate::At(offset.get())),
@@ -182,8 +221,10 @@ async fn fate(delivery: Result<Delivery, SendError>) -> Fate {
 
 async fn read(setting: Setting, number: u32, mut dice: Dice) {
     let client = setting.client(u64::from(number));
+    let mut from = Position::End;
     loop {
-        let from = if dice.once_in(2) { Position::Start } else { Position::End };
+        // By turns: what was written long ago, and what is being written.
+        from = if from == Position::End { Position::Start } else { Position::End };
         let opened = client.reader().topic(setting.topic.as_str()).from(from).open().await;
         match opened {
             Ok(reader) => follow(&setting, number, reader, &mut dice).await,
@@ -195,12 +236,18 @@ async fn read(setting: Setting, number: u32, mut dice: Dice) {
 
 /// Reads on until a partition cannot be read any more, or chance has the reader begin anew.
 async fn follow(setting: &Setting, number: u32, mut reader: Reader, dice: &mut Dice) {
-    assigned(&setting.history, number, &reader);
+    assigned(setting, number, &reader);
     let enough = dice.millis(2_000, 20_000);
+    let mut records = 0;
     let reading = async {
-        while let Some(batch) = reader.next_batch().await {
+        while records < ENOUGH_RECORDS
+            && let Some(batch) = reader.next_batch().await
+        {
             match batch {
-                Ok(batch) => polled(&setting.history, number, &reader, &batch),
+                Ok(batch) => {
+                    records += batch.header().record_count;
+                    polled(setting, number, &reader, &batch);
+                }
                 Err(error) => {
                     note(setting, format!("reader {number}: {error}"));
                     if !error.is_retryable() {
@@ -214,14 +261,14 @@ async fn follow(setting: &Setting, number: u32, mut reader: Reader, dice: &mut D
     let _ = tokio::time::timeout(enough, reading).await;
 }
 
-pub(super) fn assigned(history: &Recorder, number: u32, reader: &Reader) {
+pub(super) fn assigned(setting: &Setting, number: u32, reader: &Reader) {
     for partition in reader.partitions() {
         let from = reader.position(partition).map_or(0, |offset| offset.get());
-        history.note(Kind::Assigned { reader: number, partition: partition.get(), from });
+        setting.history.note(Kind::Assigned { reader: number, partition: setting.named(partition.get()), from });
     }
 }
 
-pub(super) fn polled(history: &Recorder, number: u32, reader: &Reader, batch: &ReadBatch) {
+pub(super) fn polled(setting: &Setting, number: u32, reader: &Reader, batch: &ReadBatch) {
     let mut records = Vec::new();
     match batch.records() {
         Ok(found) => {
@@ -239,7 +286,26 @@ pub(super) fn polled(history: &Recorder, number: u32, reader: &Reader, batch: &R
     }
     let partition = batch.partition();
     let high_watermark = reader.high_watermark(partition).map(|offset| offset.get());
-    history.note(Kind::Polled { reader: number, partition: partition.get(), records, high_watermark });
+    let partition = setting.named(partition.get());
+    setting.history.note(Kind::Polled { reader: number, partition, records, high_watermark });
+}
+
+/// Asks every node, as nodes come and go.
+async fn ask(setting: Setting, dice: Dice) {
+    let mut asked: BTreeMap<u64, JoinSet<()>> = BTreeMap::new();
+    loop {
+        let nodes = setting.nodes();
+        asked.retain(|node, _| nodes.contains(node));
+        for node in nodes {
+            asked.entry(node).or_insert_with(|| {
+                let mut tasks = JoinSet::new();
+                tasks.spawn(ask_ends(setting.clone(), node, dice.fork(2_000 + node)));
+                tasks.spawn(look(setting.clone(), node));
+                tasks
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn ask_ends(setting: Setting, node: u64, mut dice: Dice) {
@@ -283,6 +349,6 @@ async fn look(setting: Setting, node: u64) {
     }
 }
 
-fn note(setting: &Setting, text: String) {
+pub(super) fn note(setting: &Setting, text: String) {
     setting.history.note(Kind::Note { text });
 }

@@ -42,6 +42,8 @@ pub struct Member {
 pub struct Cluster {
     binary: PathBuf,
     members: BTreeMap<u64, Member>,
+    /// The highest number that was ever given: the cluster gives none twice, either.
+    last_id: u64,
     network: Network,
     settings: Vec<(String, String)>,
     peers: BTreeMap<u64, String>,
@@ -59,6 +61,7 @@ impl Cluster {
         let mut cluster = Self {
             binary: binary.to_owned(),
             members: BTreeMap::new(),
+            last_id: voters,
             network: Network::new(),
             settings,
             peers: BTreeMap::new(),
@@ -82,7 +85,8 @@ impl Cluster {
     /// # Panics
     /// When a port or a file cannot be had.
     pub async fn add_joiner(&mut self) -> u64 {
-        let id = self.members.keys().next_back().copied().unwrap_or(0) + 1;
+        self.last_id += 1;
+        let id = self.last_id;
         let join: Vec<String> = self.peers.values().cloned().collect();
         let place = self.place(id).await;
         self.add(place, &format!("join = {join:?}\n"));
@@ -154,9 +158,7 @@ impl Cluster {
     /// When it ends instead, or takes longer than a minute; with what it said.
     pub async fn wait_ready(&mut self, id: u64) {
         if let Err(why) = self.try_ready(id).await {
-            let said = self.said(id);
-            let end = said.len().saturating_sub(4000);
-            panic!("node {id} {why}; it said: {}", &said[said.ceil_char_boundary(end)..]);
+            panic!("node {id} {why}; it said: {}", self.last_words(id));
         }
     }
 
@@ -253,6 +255,14 @@ impl Cluster {
     #[must_use]
     pub fn said(&self, id: u64) -> String {
         self.members.get(&id).and_then(|member| std::fs::read_to_string(&member.log).ok()).unwrap_or_default()
+    }
+
+    /// The end of that.
+    #[must_use]
+    pub fn last_words(&self, id: u64) -> String {
+        let said = self.said(id);
+        let from = said.ceil_char_boundary(said.len().saturating_sub(4000));
+        said.get(from..).unwrap_or_default().to_owned()
     }
 
     /// The network between the nodes and their clients.

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::check::{Anomaly, AnomalyKind, check};
-use super::event::{Answer, Event, Kind};
+use super::event::{Answer, Call, Event, Kind};
 use super::facts::{Facts, Outcome};
 
 /// How many anomalies of a kind are shown.
@@ -32,6 +32,10 @@ pub struct Requirements {
     pub final_reads_min: usize,
     /// Records that must have been acknowledged after the healing.
     pub acknowledged_after_healing: u64,
+    /// Records of thin clients that must have been acknowledged.
+    pub acknowledged_thin: u64,
+    /// Topics that must have been deleted, after everything in them was read.
+    pub topics_deleted: u64,
     /// Replicas whose files must have been compared.
     pub replicas_min: usize,
 }
@@ -53,6 +57,10 @@ pub struct Counts {
     pub end_lookups: u64,
     /// Records acknowledged after the healing.
     pub acknowledged_after_healing: u64,
+    /// Records of thin clients acknowledged.
+    pub acknowledged_thin: u64,
+    /// Topics deleted.
+    pub topics_deleted: u64,
     /// Faults by class.
     pub faults: BTreeMap<String, u64>,
     /// Records acknowledged while a fault of this class was on.
@@ -108,10 +116,15 @@ fn count(events: &[Event]) -> Counts {
     counts.final_reads = facts.final_reads.iter().filter(|(_, _, _, complete)| *complete).count();
     counts.polled = facts.polls.iter().map(|poll| poll.records.len() as u64).sum();
     counts.end_lookups = facts.bounds().count() as u64;
-    for sent in facts.sent.values() {
+    let deleted = facts.operations.values().filter(|operation| {
+        matches!((operation.call, &operation.outcome), (Call::DeleteTopic { .. }, Outcome::Done { .. }))
+    });
+    counts.topics_deleted = deleted.count() as u64;
+    for (value, sent) in &facts.sent {
         match (sent.acked, sent.failed) {
             (Some((at, _)), _) => {
                 counts.acknowledged += 1;
+                counts.acknowledged_thin += u64::from(value.is_of_a_thin_client());
                 counts.acknowledged_after_healing +=
                     u64::from(facts.healed.is_some_and(|healed| sent.invoked > healed && at > healed));
             }
@@ -163,6 +176,8 @@ fn vacuous(counts: &Counts, events: &[Event], required: &Requirements) -> Vec<St
     let after = counts.acknowledged_after_healing;
     at_least("records acknowledged after the healing", after, required.acknowledged_after_healing);
     at_least("reads to the end after the healing", counts.final_reads as u64, required.final_reads_min as u64);
+    at_least("records of thin clients acknowledged", counts.acknowledged_thin, required.acknowledged_thin);
+    at_least("topics deleted", counts.topics_deleted, required.topics_deleted);
     at_least("replicas whose files were compared", counts.replicas as u64, required.replicas_min as u64);
     for (class, times) in &required.faults {
         let fired = counts.faults.get(class).copied().unwrap_or(0);
@@ -196,6 +211,11 @@ impl Report {
             text,
             "history: {} events; records: {} acknowledged, {} refused, {} unknown, {} read; {} ends asked for",
             counts.events, counts.acknowledged, counts.failed, counts.unknown, counts.polled, counts.end_lookups
+        );
+        let _ = writeln!(
+            text,
+            "thin clients: {} acknowledged; {} topics made, written, read and deleted",
+            counts.acknowledged_thin, counts.topics_deleted
         );
         let _ = writeln!(
             text,
@@ -283,6 +303,8 @@ mod tests {
         more(|wanted| wanted.end_lookups_min = 1);
         more(|wanted| wanted.final_reads_min = 2);
         more(|wanted| wanted.acknowledged_after_healing = 2);
+        more(|wanted| wanted.acknowledged_thin = 1);
+        more(|wanted| wanted.topics_deleted = 1);
         more(|wanted| wanted.replicas_min = 1);
         let recorder = run();
         recorder.note(Kind::FinalRead { node: 2, reader: 2, partition: 0, complete: false });

@@ -23,7 +23,16 @@ impl fmt::Display for Value {
     }
 }
 
+/// Senders from this number on are streams of thin clients.
+pub const FIRST_THIN_SENDER: u32 = 1_000_000;
+
 impl Value {
+    /// Whether a thin client sent it.
+    #[must_use]
+    pub const fn is_of_a_thin_client(self) -> bool {
+        self.producer >= FIRST_THIN_SENDER
+    }
+
     /// A name.
     #[must_use]
     pub const fn new(producer: u32, number: u64) -> Self {

@@ -105,6 +105,8 @@ pub struct LimitsConfig {
     pub streams_per_connection: u32,
     /// Replicas of partitions that the node holds.
     pub replicas: usize,
+    /// How fast the node brings replicas up to date that are far behind, in bytes a second.
+    pub catch_up_bytes_per_second: u64,
     /// How long the bytes of a request may stop coming.
     pub message_timeout: Duration,
 }

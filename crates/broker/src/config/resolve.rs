@@ -167,6 +167,11 @@ impl Check {
                 1..=4_096,
             )?,
             replicas: self.replicas(raw.replicas, memory)?,
+            catch_up_bytes_per_second: self.size(
+                "limits.catch_up_bytes_per_second",
+                raw.catch_up_bytes_per_second,
+                MIB..=1 << 40,
+            )?,
             message_timeout: self.period(
                 "limits.message_timeout",
                 raw.message_timeout,

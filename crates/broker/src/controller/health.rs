@@ -5,7 +5,10 @@
 //! Never: takes the absence of an answer for good news. A node that did not answer is a finding, and what only it could
 //! say is reported as not known.
 
+mod moves;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use highwater_metadata::{Assignment, Member, MetadataImage, NodeState, Topic};
 use highwater_proto::internal::v1::{NodeHeartbeat, ReplicaDescription};
@@ -14,11 +17,17 @@ use highwater_types::{NodeId, TopicPartition};
 
 use super::METADATA_LOG;
 
+pub use self::moves::MoveAges;
+pub(crate) use self::moves::Moves;
+
 /// A replica that lacks no more entries than this is in sync.
 const IN_SYNC_ENTRIES: u64 = 1_024;
 
 /// A replica that answered its leader no longer ago than this is in sync.
 const IN_SYNC_MS: u64 = 3_000;
+
+/// A move that has stood at the same step for so long gets on only while something is copied.
+const MOVE_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// A disk with less than this share of its bytes free is low: not far above the floor, at which records are refused, so
 /// that a cluster that has used its disks for years is not ill for that alone.
@@ -74,7 +83,7 @@ impl Severity {
 
 /// All that is wrong, the worst first.
 #[must_use]
-pub fn problems(image: &MetadataImage, reports: &BTreeMap<NodeId, NodeReport>) -> Vec<Problem> {
+pub fn problems(image: &MetadataImage, reports: &BTreeMap<NodeId, NodeReport>, moves: &MoveAges) -> Vec<Problem> {
     let mut found = Found::default();
     let groups = Groups::new(reports);
     for member in image.members() {
@@ -82,7 +91,11 @@ pub fn problems(image: &MetadataImage, reports: &BTreeMap<NodeId, NodeReport>) -
     }
     metadata_group(image, &groups, reports, &mut found);
     for (id, topic, held) in image.partitions() {
-        partition(id, topic, held, image, &groups, &mut found);
+        if let Some(leader) = partition(id, topic, held, &groups, &mut found)
+            && held.is_moving()
+        {
+            moving(&named(id, topic), held, leader, image, moves.get(&id).copied(), &mut found);
+        }
     }
     found.finish()
 }
@@ -234,18 +247,21 @@ fn metadata_group(
     recovering(METADATA_LOG, "the cluster's metadata", groups, found);
 }
 
-fn partition(
+fn named(id: TopicPartition, topic: &Topic) -> String {
+    format!("partition {} of topic '{}'", id.partition, topic.name)
+}
+
+/// Gives what the replica that leads it says.
+fn partition<'a>(
     id: TopicPartition,
     topic: &Topic,
     held: &Assignment,
-    image: &MetadataImage,
-    groups: &Groups<'_>,
+    groups: &Groups<'a>,
     found: &mut Found,
-) {
+) -> Option<&'a ReplicaDescription> {
     let key = LogKey::new(id.topic.to_bytes(), id.partition.get());
-    let name = format!("partition {} of topic '{}'", id.partition, topic.name);
+    let name = named(id, topic);
     recovering(key, &name, groups, found);
-    let wanted = held.wanted();
     let Some((node, leader)) = groups.leader(key) else {
         let silent = held.replicas.iter().filter(|node| !groups.answered.contains(node)).count();
         match silent <= held.replicas.len() / 2 {
@@ -260,7 +276,7 @@ fn partition(
                 found.note(Severity::Critical, "leader-missing", text, advice);
             }
         }
-        return;
+        return None;
     };
     let in_sync = |node: &&NodeId| {
         let peer = leader.peers.iter().find(|peer| peer.node == node.get());
@@ -277,24 +293,56 @@ fn partition(
         let advice = "bring back the nodes that are behind, or wait while they catch up";
         found.note(severity, "replicas-behind", text, advice);
     }
-    if held.is_moving() {
-        let dead: Vec<String> = wanted
-            .iter()
-            .filter(|node| image.member(**node).is_none_or(|member| member.is_fenced))
-            .map(ToString::to_string)
-            .collect();
-        match dead.is_empty() {
-            true => {
-                let text = format!("{name} is moving: {held}");
-                found.note(Severity::Notice, "moving", text, "wait until it is done");
-            }
-            false => {
-                let text = format!("{name} is moving ({held}), and cannot go on: [{}] do not answer", dead.join(","));
-                let advice = "bring them back, or take the move back with `highwater cluster move --cancel`";
-                found.note(Severity::Warning, "move-stuck", text, advice);
-            }
+    Some(leader)
+}
+
+/// A move of a partition that has a leader, and for how long it has stood at this step.
+fn moving(
+    name: &str,
+    held: &Assignment,
+    leader: &ReplicaDescription,
+    image: &MetadataImage,
+    age: Option<Duration>,
+    found: &mut Found,
+) {
+    let dead: Vec<String> = held
+        .wanted()
+        .iter()
+        .filter(|node| image.member(**node).is_none_or(|member| member.is_fenced))
+        .map(ToString::to_string)
+        .collect();
+    if !dead.is_empty() {
+        let text = format!("{name} is moving ({held}), and cannot go on: [{}] do not answer", dead.join(","));
+        let advice = "bring them back, or take the move back with `highwater cluster move --cancel`";
+        found.note(Severity::Warning, "move-stuck", text, advice);
+        return;
+    }
+    let stuck = age.filter(|age| *age >= MOVE_AGE_MAX).and_then(|age| Some((stands_still(held, leader)?, age)));
+    match stuck {
+        Some((why, age)) => {
+            let text = format!("{name} has been moving for {} s ({held}) and does not get on: {why}", age.as_secs());
+            let advice = "look into the logs of its leader and of the new nodes; `highwater cluster move --cancel` takes \
+                          it back";
+            found.note(Severity::Warning, "move-stuck", text, advice);
+        }
+        None => found.note(Severity::Notice, "moving", format!("{name} is moving: {held}"), "wait until it is done"),
+    }
+}
+
+/// Why a move that takes long does not get on, as its leader sees it; nothing while a new replica is being filled.
+fn stands_still(held: &Assignment, leader: &ReplicaDescription) -> Option<String> {
+    for node in held.added() {
+        let Some(peer) = leader.peers.iter().find(|peer| peer.node == node.get()) else {
+            return Some(format!("its leader has not begun to fill node {node}"));
+        };
+        if peer.heard_ms.is_none_or(|heard| heard > IN_SYNC_MS) {
+            return Some(format!("node {node} does not answer its leader"));
+        }
+        if peer.lag.is_none_or(|lag| lag > IN_SYNC_ENTRIES) {
+            return None;
         }
     }
+    Some("the new replicas have everything, but the members are not changed".to_owned())
 }
 
 fn recovering(key: LogKey, name: &str, groups: &Groups<'_>, found: &mut Found) {

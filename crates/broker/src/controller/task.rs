@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ControllerError;
 use crate::clock::Clock;
-use crate::raft::{Proposal, ProposeError, ProposeTicket, Replica};
+use crate::raft::{OWN_BYTES_MAX, Proposal, ProposeError, ProposeTicket, Replica};
 use crate::runtime::blocking;
 
 /// How long the entry of a command may take to be committed.
@@ -111,7 +111,7 @@ impl Task {
     /// Waits until the records are committed and applied. They were decided on in `term` and are true in it only.
     async fn commit(&mut self, payload: Bytes, term: Term) -> Result<(), ControllerError> {
         // A write that finds no room ends the group, so room is made sure of before.
-        let (log, bytes) = (self.log.clone(), framed_bytes(payload.len()));
+        let (log, bytes) = (self.log.clone(), framed_bytes(payload.len()) + OWN_BYTES_MAX);
         let reserved = blocking(move || log.reserve(bytes)).await;
         reserved.map_err(|_| ControllerError::Stopped)??;
         let proposal = Proposal { kind: EntryKind::Metadata, payload, term: Some(term), on_append: None, fence: None };

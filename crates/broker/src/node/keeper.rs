@@ -54,7 +54,7 @@ impl PartitionKeeper {
         tokio::pin!(closing);
         {
             let mut ticks = ticks(pause);
-            let begin = begin_late(&partition, stand_in);
+            let begin = begin_late(&name, &partition, stand_in);
             tokio::pin!(begin);
             let mut has_begun = false;
             loop {
@@ -76,10 +76,7 @@ impl PartitionKeeper {
                         closing.as_mut().await;
                         break;
                     },
-                    begun = &mut begin, if !has_begun => {
-                        has_begun = true;
-                        note(&name, begun);
-                    },
+                    () = &mut begin, if !has_begun => has_begun = true,
                     kept = look_after => note(&name, kept),
                 }
             }
@@ -89,10 +86,15 @@ impl PartitionKeeper {
 }
 
 /// Begins the group when nobody else has for a while.
-async fn begin_late(partition: &Partition, stand_in: Option<StandIn>) -> Result<(), ReplicaError> {
-    let Some(StandIn { voters, after }) = stand_in else { return Ok(()) };
-    tokio::time::sleep(after).await;
-    partition.begin(&voters).await
+async fn begin_late(name: &GroupName, partition: &Partition, stand_in: Option<StandIn>) {
+    let Some(StandIn { voters, after }) = stand_in else { return };
+    loop {
+        tokio::time::sleep(after).await;
+        match partition.begin(&voters).await {
+            Ok(()) => return,
+            failed => note(name, failed),
+        }
+    }
 }
 
 /// Keeps the metadata group until `closing`. Who opened it closes it, after its controller.

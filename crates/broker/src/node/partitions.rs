@@ -204,7 +204,20 @@ impl Partitions {
         first_failure
     }
 
+    /// Opens a partition. When its group meets damage at its start, where sealed segments are read first, the log is set
+    /// aside and the partition begins anew from its other replicas.
     async fn open(&self, wanted: Wanted) -> Result<(), StartError> {
+        let (name, key, is_alone) = (wanted.name(), wanted.key(), wanted.is_alone());
+        match self.open_as_it_is(wanted.clone()).await {
+            Err(error) if !is_alone && self.data.is_marked_damaged(key) => {
+                tracing::error!(partition = %name, error = &error as &dyn Error, "its log is damaged; opening it anew");
+                self.open_as_it_is(wanted).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_as_it_is(&self, wanted: Wanted) -> Result<(), StartError> {
         let began = self.clock.instant();
         let (id, name, options) = (wanted.id, wanted.name(), wanted.log_options());
         let log = open_log(&self.data, wanted.key(), options.clone(), name.clone(), !wanted.is_alone()).await?;

@@ -8,21 +8,16 @@
 //!
 //! Invariant: bounded by what is in flight, and that by the queue and the byte permits of the writer (P7).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
-use highwater_types::batch::ProducerStamp;
-use highwater_types::{Offset, ProducerEpoch, ProducerId, Sequence};
+use highwater_types::{Offset, ProducerId};
 
-use super::producers::{Place, Producer, Producers, SequenceError, Stamped, Verdict, judge};
+use super::producers::{Place, Producer, Producers, Stamped, Verdict, judge};
 
-/// The most refused starts that are remembered; beyond this the oldest is forgotten.
-const OWED_MAX: usize = 1_024;
-
-/// Producers with batches in flight, and what unknown producers still owe.
+/// Producers with batches in flight.
 #[derive(Debug, Default)]
 pub(super) struct InFlightProducers {
     by_id: HashMap<ProducerId, Ahead>,
-    owed: VecDeque<Owed>,
 }
 
 #[derive(Debug)]
@@ -32,37 +27,19 @@ struct Ahead {
     newest: u64,
 }
 
-/// The batch with which an unknown producer wanted to start, and which was refused for want of space or of a leader.
-///
-/// An unknown producer may start with any sequence, so without this its next batch in the pipeline would be stored
-/// before the refused one.
-#[derive(Clone, Copy, Debug)]
-struct Owed {
-    producer: ProducerId,
-    epoch: ProducerEpoch,
-    first: Sequence,
-}
-
 impl InFlightProducers {
     /// Decides on a batch that comes after everything in flight.
     #[must_use]
     pub(super) fn judge(&self, committed: &Producers, batch: Stamped) -> Verdict {
         let id = batch.stamp.id;
         let known = self.by_id.get(&id).map(|ahead| &ahead.producer).or_else(|| committed.get(id));
-        match (known, self.owed_by(id)) {
-            (None, Some(owed)) if owed.epoch == batch.stamp.epoch && owed.first != batch.stamp.first_sequence => {
-                let first = batch.stamp.first_sequence;
-                Verdict::Refused(SequenceError::OutOfOrder { producer: id, first, expected: owed.first })
-            }
-            _ => judge(known, batch),
-        }
+        judge(known, batch)
     }
 
     /// Takes in a batch that goes on its way under `number`.
     pub(super) fn accept(&mut self, committed: &Producers, batch: Stamped, number: u64) {
         let id = batch.stamp.id;
         let (place, now) = (Place::InFlight(number), committed.now());
-        self.owed.retain(|owed| owed.producer != id);
         match self.by_id.get_mut(&id) {
             Some(ahead) => {
                 ahead.producer.record(batch, place, now);
@@ -82,18 +59,6 @@ impl InFlightProducers {
         }
     }
 
-    /// Notes that a batch that was the next one is refused all the same, for want of space or of a leader.
-    pub(super) fn refuse(&mut self, committed: &Producers, batch: Stamped) {
-        let ProducerStamp { id, epoch, first_sequence: first } = batch.stamp;
-        if self.by_id.contains_key(&id) || committed.get(id).is_some() || self.owed_by(id).is_some() {
-            return;
-        }
-        if self.owed.len() == OWED_MAX {
-            self.owed.pop_front();
-        }
-        self.owed.push_back(Owed { producer: id, epoch, first });
-    }
-
     /// The batch that went under `number` is committed, and in the committed table.
     pub(super) fn settle(&mut self, id: ProducerId, number: u64, base_offset: Offset) {
         let Some(ahead) = self.by_id.get_mut(&id) else { return };
@@ -106,10 +71,6 @@ impl InFlightProducers {
     /// Forgets what is in flight: another epoch began, or something in this one failed.
     pub(super) fn clear(&mut self) {
         self.by_id.clear();
-    }
-
-    fn owed_by(&self, id: ProducerId) -> Option<&Owed> {
-        self.owed.iter().find(|owed| owed.producer == id)
     }
 }
 

@@ -19,8 +19,11 @@
 //!    repeated from here: DUPLICATE_SEQUENCE                 exact repeat of one: success, its first offset
 //! ```
 //!
-//! What was stored before the table first heard of a producer (it may have forgotten it) is *not* in that range: a
-//! batch from there is refused as out of order, never called a duplicate, because nobody knows that it was stored.
+//! A producer that the table does not know begins at sequence 0. Whatever else it sends is refused: either its first
+//! batch was refused elsewhere or lost, and must not be overtaken, or the table has forgotten it.
+//!
+//! What was stored before the table first heard of a producer (a log may be older than that rule) is *not* in that range:
+//! a batch from there is refused as out of order, never called a duplicate, because nobody knows that it was stored.
 
 pub mod codec;
 #[cfg(test)]
@@ -117,6 +120,17 @@ pub enum SequenceError {
         /// What is known.
         current: ProducerEpoch,
     },
+    /// Nothing is known of the producer, and the batch is not its first one.
+    #[error(
+        "producer {producer} is not known here and sent sequence {first}: send what comes before it, or begin again at 0 \
+         with a new epoch"
+    )]
+    Unknown {
+        /// The producer.
+        producer: ProducerId,
+        /// The first sequence of the batch.
+        first: Sequence,
+    },
     /// Batches between the last one and this one are missing.
     #[error("producer {producer} sent sequence {first}, but {expected} comes next: send what lies between first")]
     OutOfOrder {
@@ -143,6 +157,7 @@ impl SequenceError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Fenced { .. } => ErrorCode::ProducerFenced,
+            Self::Unknown { .. } => ErrorCode::UnknownProducer,
             Self::OutOfOrder { .. } => ErrorCode::OutOfOrderSequence,
             Self::Forgotten { .. } => ErrorCode::DuplicateSequence,
         }
@@ -173,12 +188,14 @@ impl Stamped {
 
 /// Decides on a batch, given what is known of its producer with everything that goes before the batch.
 ///
-/// An unknown producer may start with any sequence, as in Kafka: the table may have forgotten it, and so may have the
-/// retention of a follower's past. A known one in a new epoch starts at 0.
+/// An unknown producer starts at 0, and so does a known one in a new epoch.
 #[must_use]
 pub fn judge(known: Option<&Producer>, batch: Stamped) -> Verdict {
-    let Some(known) = known else { return Verdict::Next };
     let ProducerStamp { id: producer, epoch, first_sequence: first } = batch.stamp;
+    let Some(known) = known else {
+        let is_first = first == Sequence::new(0);
+        return if is_first { Verdict::Next } else { Verdict::Refused(SequenceError::Unknown { producer, first }) };
+    };
     if epoch < known.epoch {
         return Verdict::Refused(SequenceError::Fenced { producer, epoch, current: known.epoch });
     }

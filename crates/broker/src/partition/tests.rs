@@ -311,7 +311,7 @@ async fn a_refused_start_is_not_overtaken() {
     assert_eq!(run.append(large.clone()).await.unwrap_err().code(), ErrorCode::DiskFull);
     // Small enough for the space that is left, but it must not be stored before the first one.
     let next = run.append(stamped(5, 0, 1, 1)).await.unwrap_err();
-    assert_eq!(next.code(), ErrorCode::OutOfOrderSequence);
+    assert_eq!(next.code(), ErrorCode::UnknownProducer);
     run.rig.disk.set_capacity(None);
     assert_eq!(base(&run.append(large).await.unwrap()), 1);
     assert_eq!(base(&run.append(stamped(5, 0, 1, 1)).await.unwrap()), 2);

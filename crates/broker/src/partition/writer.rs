@@ -38,7 +38,9 @@ use super::producers::{Place, Producers, Stamped, Verdict};
 use super::state::SharedProducers;
 use super::ticket::Reply;
 use crate::clock::Clock;
-use crate::raft::{Appended, Committed, Fence, Leadership, Proposal, ProposeError, ProposeTicket, Replica};
+use crate::raft::{
+    Appended, Committed, Fence, Leadership, OWN_BYTES_MAX, Proposal, ProposeError, ProposeTicket, Replica,
+};
 
 /// The most batches that wait to be taken in, and that are taken in at a time.
 pub(super) const QUEUE_BATCHES_MAX: usize = 256;
@@ -230,7 +232,7 @@ impl Writer {
         if self.fence.has_fallen() {
             return Some(AppendError::NotLeader { leader: None });
         }
-        let needed = self.in_flight_bytes.saturating_add(bytes).min(APPEND_BYTES_MAX);
+        let needed = self.in_flight_bytes.saturating_add(bytes + OWN_BYTES_MAX).min(APPEND_BYTES_MAX);
         match self.log.reserve(needed) {
             Ok(()) => None,
             Err(ReserveError::Closed) => Some(AppendError::Stopped),
@@ -264,9 +266,6 @@ impl Writer {
         let out_of_turn = AppendError::NotLeader { leader: None };
         let refusal = refusal.or_else(|| (stamped.is_none() && self.pauses_unnumbered()).then_some(&out_of_turn));
         if let Some(refusal) = refusal {
-            if let Some(stamped) = stamped {
-                self.ahead.refuse(producers, stamped);
-            }
             self.decide(reply, Err(refusal.clone()));
             return None;
         }

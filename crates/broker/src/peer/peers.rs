@@ -217,6 +217,18 @@ impl Peers {
         link.send(lane, timing, Kind::Raft, body).await
     }
 
+    /// Waits until there is a link to a node, or no longer: for who would only try again until there is.
+    pub(crate) async fn wait_until_up(&self, node: NodeId, patience: Duration) {
+        let state = {
+            let dialers = self.0.dialers.lock().unwrap_or_else(PoisonError::into_inner);
+            dialers.get(&node).map(|dialer| dialer.state.clone())
+        };
+        if let Some(mut state) = state {
+            // Without one the sender finds out by itself.
+            let _ = timeout(patience, state.wait_for(|state| matches!(state, State::Up(_)))).await;
+        }
+    }
+
     /// The link to a node. Waits while it is being dialed, not while the peer is known to be away.
     pub(crate) async fn link(&self, node: NodeId, deadline: Instant) -> Result<LinkHandle, PeerError> {
         let mut state = {

@@ -5,10 +5,11 @@
 
 use openraft::{Config, SnapshotPolicy};
 
-/// Milliseconds between heartbeats, and the range from which an election time-out is drawn: failover takes the longest
-/// of them and one more.
-const HEARTBEAT_MS: u64 = 200;
-const ELECTION_MS_MIN: u64 = 400;
+/// How long a heartbeat may take to be answered, in milliseconds. When they go out, [`pace`](super::pace) says.
+const HEARTBEAT_MS: u64 = 400;
+/// The core asks for a range. It draws nothing from it, as it campaigns only when it is told to.
+const ELECTION_MS_MIN: u64 = ELECTION_MS_MAX - 100;
+/// The lease of a leader, in milliseconds: so long after its last word the cores grant nobody else a vote.
 pub(super) const ELECTION_MS_MAX: u64 = 800;
 
 /// The configuration of the group that is called so in messages.
@@ -22,6 +23,8 @@ pub(super) fn config(group: &str) -> Config {
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 0,
         enable_pre_vote: Some(true),
+        // One task of the node looks after all groups.
+        enable_tick: false,
         // A replica that lost an unacknowledged tail is repaired by its leader, not given up.
         allow_log_reversion: Some(true),
         // A leader that was away leads again only in a new term: one epoch never spans a restart.

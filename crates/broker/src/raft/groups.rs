@@ -7,20 +7,26 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use bytes::{Bytes, BytesMut};
 use highwater_storage::{Log, LogKey, framed_bytes};
-use highwater_types::NodeId;
+use highwater_types::{NodeId, Term};
 use openraft::EntryPayload;
 use openraft::raft::AppendEntriesResponse;
 
 use super::codec;
+use super::pulse::{self, Pacer};
 use super::recovery::Recovery;
 use super::types::{Command, Raft, RaftEntry, Snapshot, entry_id};
-use super::wire::{self, Reply, Request, SnapshotPart};
+use super::wire::{self, Received, Reply, Request, SnapshotPart};
 use crate::peer::{Frame, RaftRequests};
 
 /// The largest snapshot that is taken: the state of a group without its log.
 const SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
-type Table = RwLock<BTreeMap<LogKey, Group>>;
+/// More than what openraft writes by itself between two reservations: the members of a group and their changes, and the
+/// entry with which a leader begins. Whoever reserves space for entries of its own asks for this much more, because
+/// reservations do not add up.
+pub(crate) const OWN_BYTES_MAX: u64 = 4096;
+
+type Table = RwLock<BTreeMap<LogKey, Arc<Group>>>;
 
 /// A table of replicas. Clones are the same table.
 #[derive(Clone, Default)]
@@ -28,7 +34,16 @@ pub(crate) struct Groups(Arc<Table>);
 
 /// Answers for the replicas of a table as long as somebody has it. The links to the peers may outlive a node that was not
 /// stopped in order; the logs in the table must not, as they keep the data directory locked.
-pub(crate) struct Answering(Weak<Table>);
+pub(crate) struct Answering(Looking);
+
+/// The table, as long as somebody has it.
+pub(super) struct Looking(Weak<Table>);
+
+impl Looking {
+    pub(super) fn upgrade(&self) -> Option<Groups> {
+        self.0.upgrade().map(Groups)
+    }
+}
 
 /// A replica's place in the table, which is free again when this is dropped.
 pub(crate) struct Registered {
@@ -48,14 +63,14 @@ impl Drop for Registered {
 }
 
 /// A replica, and the snapshot that it is being sent.
-#[derive(Clone)]
-struct Group {
+pub(super) struct Group {
     raft: Raft,
     recovery: Recovery,
     log: Log,
+    pub(super) pacer: Arc<Pacer>,
     /// Bytes of appends that were handed to openraft and are not answered.
     arriving: Arc<AtomicU64>,
-    incoming: Arc<Mutex<Option<Incoming>>>,
+    incoming: Mutex<Option<Incoming>>,
 }
 
 /// The parts of a snapshot that came so far.
@@ -89,16 +104,28 @@ fn bytes_in_log(entry: &RaftEntry) -> u64 {
 
 impl Groups {
     /// From here on requests for `key` go to `raft`, until the result is dropped.
-    pub(crate) fn register(&self, key: LogKey, raft: Raft, log: Log, recovery: Recovery) -> Registered {
+    pub(super) fn register(
+        &self,
+        key: LogKey,
+        raft: Raft,
+        log: Log,
+        recovery: Recovery,
+        pacer: Arc<Pacer>,
+    ) -> Registered {
         let arriving = Arc::<AtomicU64>::default();
-        let group = Group { raft, log, recovery, arriving: Arc::clone(&arriving), incoming: Arc::default() };
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, group);
+        let group = Group { raft, log, recovery, pacer, arriving: Arc::clone(&arriving), incoming: Mutex::default() };
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(group));
         Registered { groups: self.clone(), key, arriving }
+    }
+
+    /// A look at the table that does not keep it.
+    pub(super) fn downgrade(&self) -> Looking {
+        Looking(Arc::downgrade(&self.0))
     }
 
     /// For the links to the peers.
     pub(crate) fn answering(&self) -> Answering {
-        Answering(Arc::downgrade(&self.0))
+        Answering(self.downgrade())
     }
 
     /// Requests for `key` are refused from here on.
@@ -106,21 +133,33 @@ impl Groups {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
-    fn get(&self, key: LogKey) -> Option<Group> {
+    pub(super) fn get(&self, key: LogKey) -> Option<Arc<Group>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
+    /// Shows all replicas, in the order of their keys. Nothing may be registered meanwhile.
+    pub(super) fn for_each(&self, mut see: impl FnMut(LogKey, &Group)) {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|(key, group)| see(*key, group));
     }
 }
 
 impl RaftRequests for Answering {
     fn handle(&self, from: NodeId, body: Frame) -> Pin<Box<dyn Future<Output = Result<Frame, String>> + Send>> {
+        let Some(groups) = self.0.upgrade() else {
+            return Box::pin(std::future::ready(Err("it stops".to_owned())));
+        };
         let (key, request) = match wire::decode_request(body) {
-            Ok(decoded) => decoded,
+            Ok(Received::Request(key, request)) => (key, request),
+            Ok(Received::Pulse(said)) => {
+                let reply = wire::encode_reply(&pulse::take(&groups, from, &said));
+                return Box::pin(std::future::ready(Ok(reply)));
+            }
             Err(error) => {
                 tracing::warn!(node = %from, %error, "a request of another node is not understood");
                 return Box::pin(std::future::ready(Err(error.to_string())));
             }
         };
-        let Some(group) = self.0.upgrade().and_then(|table| Groups(table).get(key)) else {
+        let Some(group) = groups.get(key) else {
             return Box::pin(std::future::ready(Err(format!("it has no replica of group {key}"))));
         };
         Box::pin(async move { group.answer(from, request).await.map(|reply| wire::encode_reply(&reply)) })
@@ -135,26 +174,38 @@ impl Group {
         }
         match request {
             Request::Append(append) => {
+                let term = Term::new(append.vote.leader_id.term);
                 let _arriving = self.make_room(&append.entries)?;
                 let committed = append.leader_commit.as_ref().map(entry_id);
                 let answer = self.raft.append_entries(append).await.map_err(|error| error.to_string())?;
                 if matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) {
                     self.recovery.heard(committed);
                 }
+                if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                    self.pacer.hear(from, term);
+                }
                 Ok(Reply::Append(answer))
             }
             Request::Vote(vote) => self.raft.vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string()),
+            Request::PreVote(_) if self.pacer.vouches_against(from) => Err("its leader is alive".to_owned()),
             Request::PreVote(vote) => {
                 self.raft.pre_vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string())
             }
-            Request::TransferLeader(transfer) => self
-                .raft
-                .handle_transfer_leader(transfer)
-                .await
-                .map(Reply::TransferLeader)
-                .map_err(|fatal| fatal.to_string()),
+            Request::TransferLeader(transfer) => {
+                if !self.can_lead() {
+                    return Err("its disk is full".to_owned());
+                }
+                self.pacer.forget_leader();
+                let answered = self.raft.handle_transfer_leader(transfer).await;
+                answered.map(Reply::TransferLeader).map_err(|fatal| fatal.to_string())
+            }
             Request::Snapshot(part) => self.take_part(from, part).await,
         }
+    }
+
+    /// Whether the log has space for the entry with which a leader begins. One that finds none is the end of the group.
+    pub(super) fn can_lead(&self) -> bool {
+        self.log.reserve(self.arriving.load(Ordering::Relaxed) + OWN_BYTES_MAX).is_ok()
     }
 
     /// Makes sure that the log has space for these entries, and for those before them. An append that finds none is the

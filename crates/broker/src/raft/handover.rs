@@ -84,6 +84,7 @@ impl Replica {
             return Err(TransferError::Lagging { to, matched: progress.and_then(|peer| peer.matched) });
         }
         let _held_back = self.hold_back_writes().ok_or(TransferError::UnderWay)?;
+        self.wake().await;
         self.wait_until_complete(to).await?;
         self.raft().trigger().transfer_leader(to.get()).await.map_err(|_| TransferError::Stopped)?;
         let mut leadership = self.leadership();

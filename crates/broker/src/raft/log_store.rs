@@ -99,14 +99,23 @@ impl LogStore {
     }
 
     fn read(&self, from: u64, below: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        self.log.read_entries(LogIndex::new(from), LogIndex::new(below), bytes_max).map_err(|error| {
-            if let ReadError::Corrupt(damage) = &error {
-                // The group stops here because of it, so this may take its time; the next start sets the log aside.
-                let marked = self.log.mark_damaged(&damage.to_string());
-                tracing::error!(log = %self.key, %damage, ?marked, "damage was met in the log");
+        let entries = self.log.read_entries(LogIndex::new(from), LogIndex::new(below), bytes_max);
+        entries.map_err(|error| self.unreadable(error))
+    }
+
+    fn id_at(&self, index: LogIndex) -> io::Result<Option<EntryId>> {
+        self.log.id_at(index).map_err(|error| self.unreadable(error))
+    }
+
+    fn unreadable(&self, error: ReadError) -> io::Error {
+        if let ReadError::Corrupt(damage) = &error {
+            // The group stops here because of it, so this may take its time; the next start sets the log aside.
+            // Whoever reads says what was met; that it could not be marked is nobody else's to say.
+            if let Err(error) = self.log.mark_damaged(&damage.to_string()) {
+                tracing::error!(log = %self.key, %damage, %error, "damage was met in the log, and not marked");
             }
-            io::Error::other(error)
-        })
+        }
+        io::Error::other(error)
     }
 
     /// The indexes of a range, cut to what the log holds.
@@ -131,7 +140,7 @@ impl LogStore {
     /// anywhere; a group's begins at 0 or after what was purged.
     fn first_held(&self, from: u64, below: u64) -> io::Result<u64> {
         for index in from..below {
-            if self.log.id_at(LogIndex::new(index)).map_err(io::Error::other)?.is_some() {
+            if self.id_at(LogIndex::new(index))?.is_some() {
                 return Ok(index);
             }
         }
@@ -319,7 +328,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let state = self.log.state();
         let log = self.log.clone();
         if state.last.is_some_and(|last| id.index <= last.index) {
-            if self.log.id_at(id.index).map_err(io::Error::other)?.is_none() {
+            if self.id_at(id.index)?.is_none() {
                 // Before the first entry there is nothing to drop.
                 return Ok(());
             }

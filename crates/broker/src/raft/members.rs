@@ -70,6 +70,12 @@ pub enum MembershipError {
         /// Its word.
         reason: String,
     },
+    /// The disk of the leader has no space for the entry of the change.
+    #[error("the change cannot be stored: {reason}")]
+    NoSpace {
+        /// Which disk.
+        reason: String,
+    },
     /// The replica has stopped.
     #[error("the replica has stopped")]
     Stopped,
@@ -151,6 +157,8 @@ impl Replica {
 
     /// One step, committed.
     async fn commit(&self, change: ChangeMembers<u64, ()>, retain: bool) -> Result<(), MembershipError> {
+        self.make_room_for_own().map_err(|no_space| MembershipError::NoSpace { reason: no_space.to_string() })?;
+        self.wake().await;
         let done = tokio::time::timeout(COMMIT_PATIENCE, self.raft().change_membership(change, retain)).await;
         match done {
             Err(_) => Err(MembershipError::TimedOut),

@@ -11,6 +11,7 @@
 //! ```
 
 mod barrier;
+mod catch_up;
 mod checkpoint;
 mod codec;
 mod config;
@@ -20,6 +21,8 @@ mod handover;
 mod log_store;
 mod members;
 mod network;
+mod pace;
+mod pulse;
 mod recovery;
 mod replica;
 mod runtime;
@@ -36,6 +39,7 @@ pub use barrier::ReadBarrierError;
 pub use checkpoint::CheckpointError;
 pub use codec::DecodeError;
 pub use fence::Fence;
+pub(crate) use groups::OWN_BYTES_MAX;
 pub use handover::TransferError;
 pub use members::MembershipError;
 pub use network::PeerNetwork;

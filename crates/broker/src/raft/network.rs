@@ -24,9 +24,11 @@ use openraft::raft::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::catch_up::{CatchUp, Progress};
 use super::groups::Groups;
 use super::types::{LogId, Snapshot, TypeConfig, Vote};
 use super::wire::{self, Reply, Request, SnapshotPart};
+use crate::clock::Clock;
 use crate::peer::{Answer, Lane, PeerError, Peers, Timing};
 
 /// Appends of one group to one peer that are not answered yet: so many, and so many bytes.
@@ -38,6 +40,9 @@ const APPEND_PATIENCE: Duration = Duration::from_secs(10);
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
 /// A snapshot travels in parts, so that appends of other groups pass in between.
 const SNAPSHOT_PART_BYTES: usize = 1024 * 1024;
+/// How long appends wait for a link to a node that is away, before they are tried again. A node has thousands of groups,
+/// and all of them would try.
+const LINK_PATIENCE: Duration = Duration::from_secs(1);
 /// Between attempts to reach a peer that cannot be reached.
 const BACKOFF_MS: [u64; 5] = [10, 20, 50, 100, 200];
 
@@ -52,6 +57,7 @@ type Opening<'s> = Pin<Box<dyn Future<Output = Result<Responses<'s>, Rpc>> + Sen
 pub struct PeerNetwork {
     peers: Option<Peers>,
     groups: Groups,
+    catch_up: CatchUp,
 }
 
 impl PeerNetwork {
@@ -60,13 +66,26 @@ impl PeerNetwork {
     pub fn new(peers: Peers) -> Self {
         let groups = Groups::default();
         peers.on_raft(std::sync::Arc::new(groups.answering()));
-        Self { peers: Some(peers), groups }
+        Self { peers: Some(peers), groups, catch_up: CatchUp::unlimited() }
+    }
+
+    /// Replicas that are far behind are brought up to date with so many bytes a second, all together.
+    #[must_use]
+    pub fn with_catch_up_rate(mut self, bytes_per_second: u64) -> Self {
+        let clock = self.peers.as_ref().map_or_else(Clock::system, |peers| peers.clock().clone());
+        self.catch_up = CatchUp::at(bytes_per_second, clock);
+        self
     }
 
     /// For a node that has no peers: nobody can be reached.
     #[must_use]
     pub fn alone() -> Self {
-        Self { peers: None, groups: Groups::default() }
+        Self { peers: None, groups: Groups::default(), catch_up: CatchUp::unlimited() }
+    }
+
+    /// The links, unless this node has none.
+    pub(super) const fn peers(&self) -> Option<&Peers> {
+        self.peers.as_ref()
     }
 
     /// The table of this node's replicas.
@@ -76,7 +95,7 @@ impl PeerNetwork {
 
     /// The network of one group.
     pub(crate) fn of_group(&self, key: LogKey) -> GroupNetwork {
-        GroupNetwork { peers: self.peers.clone(), key }
+        GroupNetwork { peers: self.peers.clone(), key, catch_up: self.catch_up.clone() }
     }
 }
 
@@ -90,11 +109,13 @@ impl std::fmt::Debug for PeerNetwork {
 pub(crate) struct GroupNetwork {
     peers: Option<Peers>,
     key: LogKey,
+    catch_up: CatchUp,
 }
 
 impl GroupNetwork {
     fn client(&self, target: u64, lane: Lane) -> ReplicaClient {
-        ReplicaClient { peers: self.peers.clone(), key: self.key, target: NodeId::new(target), lane }
+        let (peers, target, progress) = (self.peers.clone(), NodeId::new(target), Progress::new(self.catch_up.clone()));
+        ReplicaClient { peers, key: self.key, target, lane, progress }
     }
 }
 
@@ -117,6 +138,7 @@ pub(crate) struct ReplicaClient {
     target: NodeId,
     /// Where its appends go.
     lane: Lane,
+    progress: Progress,
 }
 
 impl ReplicaClient {
@@ -246,8 +268,13 @@ where
     async fn send(&mut self, request: AppendEntriesRequest<TypeConfig>) -> Result<(), Rpc> {
         let prev = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id()).or(prev);
+        let is_late = last <= request.leader_commit;
+        let carries = !request.entries.is_empty();
         let body = wire::encode_request(self.client.key, &Request::Append(request));
         let bytes = body.len();
+        if carries {
+            self.client.progress.send(bytes, is_late).await;
+        }
         let patience = APPEND_PATIENCE;
         let sent = self.peers.send_raft(self.client.target, self.client.lane, Timing::Now, body, patience);
         let answer = match timeout(patience, sent).await {
@@ -322,6 +349,7 @@ impl RaftNetworkV2<TypeConfig> for ReplicaClient {
                 return Ok(Box::pin(futures_util::stream::iter([Ok(appended)])) as Responses<'s>);
             }
             let peers = client.peers().map_err(unreachable)?.clone();
+            peers.wait_until_up(client.target, LINK_PATIENCE).await;
             let appends = Appends {
                 client,
                 oldest_since: peers.clock().instant(),

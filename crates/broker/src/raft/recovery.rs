@@ -25,7 +25,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint;
-use super::types::Raft;
 use crate::runtime::blocking;
 
 type Applied = watch::Receiver<Option<EntryId>>;
@@ -111,7 +110,7 @@ impl Recovery {
     }
 
     /// Waits until the replica has caught up, and lets it take part in elections. Does nothing for one that is whole.
-    pub(super) async fn finish(self, group: String, log: Log, raft: Raft, applied: Applied, stop: CancellationToken) {
+    pub(super) async fn finish(self, group: String, log: Log, applied: Applied, stop: CancellationToken) {
         while self.is_on() {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -124,7 +123,6 @@ impl Recovery {
             match blocking(move || log.end_recovery()).await {
                 Ok(Ok(())) => {
                     self.0.is_on.store(false, Ordering::Release);
-                    raft.runtime_config().elect(true);
                     tracing::info!(group, "the replica has caught up after damage, and votes again");
                 }
                 Ok(Err(error)) => tracing::error!(group, %error, "the mark of a damaged log was not removed"),

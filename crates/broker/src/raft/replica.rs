@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_storage::{Boundary, EntryKind, Log, LogError, LogKey, VoteFile};
+use highwater_storage::{Boundary, EntryKind, Log, LogError, LogKey, ReserveError, VoteFile};
 use highwater_types::{EntryId, NodeId, Offset};
-use openraft::Config;
+use openraft::ReadPolicy;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,9 +16,10 @@ use tokio_util::task::TaskTracker;
 use super::checkpoint::{self, CheckpointError};
 use super::config::config;
 use super::fence::FencedResponder;
-use super::groups::Registered;
+use super::groups::{OWN_BYTES_MAX, Registered};
 use super::log_store::{Installed, LogStore};
 use super::network::PeerNetwork;
+use super::pulse::Pacer;
 use super::recovery::Recovery;
 use super::state_machine::{GroupState, Marks, StateMachine};
 use super::supervisor::{Leadership, ReplicaFailure, Supervisor};
@@ -63,6 +64,7 @@ struct Inner {
     node: NodeId,
     network: PeerNetwork,
     raft: Raft,
+    pacer: Arc<Pacer>,
     log: Log,
     clock: Clock,
     leadership: watch::Receiver<Leadership>,
@@ -152,13 +154,13 @@ impl Replica {
         let store = LogStore::new(key, log.clone(), votes, clock.clone(), installed, tasks.token());
         let raft_failed = |reason: String| ReplicaError::Raft { group: group.clone(), reason };
         let recovery = Recovery::of(&log);
-        let config = Config { enable_elect: !recovery.is_on(), ..config(&group) }
-            .validate()
-            .map_err(|error| raft_failed(error.to_string()))?;
+        let config = config(&group).validate().map_err(|error| raft_failed(error.to_string()))?;
         let raft = Raft::new(raft_node(node), Arc::new(config), network.of_group(key), store, machine)
             .await
             .map_err(|fatal| raft_failed(fatal.to_string()))?;
-        let registered = network.groups().register(key, raft.clone(), log.clone(), recovery.clone());
+        let pacer = Arc::new(Pacer::new(key, raft.clone(), recovery.clone(), clock.clone()));
+        let table = network.groups();
+        let registered = table.register(key, raft.clone(), log.clone(), recovery.clone(), Arc::clone(&pacer));
         let (leadership_marks, leadership) = watch::channel(Leadership::default());
         let (failure_marks, failure) = watch::channel(None);
         let stop = CancellationToken::new();
@@ -173,13 +175,7 @@ impl Replica {
         };
         tasks.spawn(supervisor.run());
         if recovery.is_on() {
-            tasks.spawn(recovery.clone().finish(
-                group.clone(),
-                log.clone(),
-                raft.clone(),
-                machine_applied,
-                stop.clone(),
-            ));
+            tasks.spawn(recovery.clone().finish(group.clone(), log.clone(), machine_applied, stop.clone()));
         }
         let (held_back, is_changing) = (watch::Sender::new(false), AtomicBool::new(false));
         let inner = Inner {
@@ -188,6 +184,7 @@ impl Replica {
             node,
             network,
             raft,
+            pacer,
             log,
             clock,
             leadership,
@@ -208,8 +205,12 @@ impl Replica {
 
     /// Nobody else could win, so there is nothing to wait for.
     async fn elect_if_alone(&self) -> Result<(), ReplicaError> {
-        let voters: BTreeSet<u64> = self.0.raft.voter_ids().collect();
-        if voters.into_iter().eq([raft_node(self.0.node)]) && !self.is_recovering() {
+        // The core itself is asked: its metrics say nothing before its first round.
+        let voters = self.0.raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
+        let voters: BTreeSet<u64> = voters.await.map_err(|fatal| self.raft_error(&fatal))?;
+        // Without space it is elected when there is some: the pacer goes on trying.
+        let is_able = !self.is_recovering() && self.make_room_for_own().is_ok();
+        if voters.into_iter().eq([raft_node(self.0.node)]) && is_able {
             self.0.raft.trigger().elect(false).await.map_err(|fatal| self.raft_error(&fatal))?;
         }
         Ok(())
@@ -218,18 +219,18 @@ impl Replica {
     /// Gives a group its first members; this node must be one of them. Once in the life of a group.
     ///
     /// # Errors
-    /// When the group has members or entries already.
+    /// When the group has members or entries already, or the disk has no space for the first ones.
     pub async fn initialize(&self, voters: &[NodeId]) -> Result<(), ReplicaError> {
         if self.is_recovering() {
             let reason = "this replica is being rebuilt: the group has members, who have to fill its log".to_owned();
             return Err(ReplicaError::Initialize { group: self.0.group.clone(), reason });
         }
+        let cannot = |reason: String| ReplicaError::Initialize { group: self.0.group.clone(), reason };
+        self.make_room_for_own().map_err(|no_space| cannot(no_space.to_string()))?;
         let voters: BTreeSet<u64> = voters.iter().copied().map(raft_node).collect();
-        self.0
-            .raft
-            .initialize(voters)
-            .await
-            .map_err(|error| ReplicaError::Initialize { group: self.0.group.clone(), reason: error.to_string() })
+        self.0.raft.initialize(voters).await.map_err(|error| cannot(error.to_string()))?;
+        // Nobody else knows of the group yet, so there is nobody to wait for.
+        self.0.raft.trigger().elect(true).await.map_err(|fatal| self.raft_error(&fatal))
     }
 
     /// Whether the group has members, that is, was initialized or has heard from a leader.
@@ -255,6 +256,7 @@ impl Replica {
         let Proposal { kind, payload, term, on_append, fence } = proposal;
         let (responder, answer) = FencedResponder::new_pair(fence.clone());
         let command = Command::Proposed(Proposed { kind, payload, on_append, fence });
+        self.wake().await;
         let mut request = self.0.raft.write(command).responder(responder);
         if let Some(term) = term {
             request = request.with_leader(term.get());
@@ -292,6 +294,25 @@ impl Replica {
     pub(super) fn begin_change(&self) -> Option<Changing> {
         let is_first = !self.0.is_changing.swap(true, Ordering::AcqRel);
         is_first.then(|| Changing(self.clone()))
+    }
+
+    /// Before a write: a leader that was quiet has its lease renewed, or the core would refuse what comes.
+    pub(super) async fn wake(&self) {
+        if self.0.pacer.wake() {
+            // Without a majority the core refuses the write, and says so.
+            let _ = self.0.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+            self.0.pacer.renewed();
+        }
+    }
+
+    /// Makes sure that the log has space for entries that openraft makes by itself: one that finds none is the end of the
+    /// group.
+    pub(super) fn make_room_for_own(&self) -> Result<(), ReserveError> {
+        self.0.log.reserve(OWN_BYTES_MAX)
+    }
+
+    pub(super) fn pacer(&self) -> &Pacer {
+        &self.0.pacer
     }
 
     pub(super) fn raft(&self) -> &Raft {

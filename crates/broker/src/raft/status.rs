@@ -12,6 +12,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::metrics::RaftMetrics;
 
 use super::config::ELECTION_MS_MAX;
+use super::pulse::Pacer;
 use super::replica::Replica;
 use super::supervisor::Leadership;
 use super::types::{StoredMembership, TypeConfig};
@@ -107,7 +108,7 @@ impl Replica {
         let metrics = self.raft().metrics();
         let metrics = metrics.borrow_watched();
         let members = Members::of(&metrics.membership_config);
-        let peers = peers(&metrics, &members);
+        let peers = peers(&metrics, &members, self.pacer());
         let index = |id: &Option<super::types::LogId>| id.as_ref().map(|id| LogIndex::new(id.index));
         ReplicaStatus {
             group: self.group().to_owned(),
@@ -133,11 +134,13 @@ impl Replica {
             return metrics.current_leader.is_some_and(|leader| leader != metrics.id);
         }
         let is_alone = metrics.membership_config.voter_ids().eq([metrics.id]);
-        is_alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < Duration::from_millis(ELECTION_MS_MAX))
+        is_alone
+            || self.pacer().is_quiet()
+            || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < Duration::from_millis(ELECTION_MS_MAX))
     }
 }
 
-fn peers(metrics: &RaftMetrics<TypeConfig>, members: &Members) -> Vec<PeerProgress> {
+fn peers(metrics: &RaftMetrics<TypeConfig>, members: &Members, pacer: &Pacer) -> Vec<PeerProgress> {
     let Some(replication) = &metrics.replication else { return Vec::new() };
     let heard_ms = |id: &u64| {
         let heard = metrics.heartbeat.as_ref().and_then(|heard| heard.get(id))?.as_ref()?;
@@ -147,7 +150,9 @@ fn peers(metrics: &RaftMetrics<TypeConfig>, members: &Members) -> Vec<PeerProgre
     let progress = others.map(|(id, matched)| {
         let node = NodeId::new(*id);
         let matched = matched.as_ref().map(|matched| LogIndex::new(matched.index));
-        PeerProgress { node, is_voter: members.is_voter(node), matched, heard_ms: heard_ms(id) }
+        // By an answer to the core, or to a pulse.
+        let heard_ms = heard_ms(id).into_iter().chain(pacer.agreed_ms(node)).min();
+        PeerProgress { node, is_voter: members.is_voter(node), matched, heard_ms }
     });
     progress.collect()
 }

@@ -80,7 +80,6 @@ impl Supervisor {
         let mut barrier: Option<(Term, Option<EntryId>)> = None;
         loop {
             let seen = self.look(&metrics.borrow_watched(), &mut barrier);
-            self.tick_for_others(&metrics.borrow_watched());
             self.leadership.send_if_modified(|leadership| std::mem::replace(leadership, seen) != seen);
             let waits_for_applied = seen.is_leader && !seen.serves_writes;
             let lives = tokio::select! {
@@ -96,15 +95,6 @@ impl Supervisor {
                 return self.raft.with_raft_state(|_| ()).await.map_or_else(|fatal| fatal.to_string(), |()| reason);
             }
         }
-    }
-
-    /// A leader that is the only member has nobody to send heartbeats to and nobody who could depose it. Without ticks
-    /// it sleeps; with them a thousand such groups keep a fifth of a core busy. They go on with the second member, and
-    /// whenever it does not lead.
-    fn tick_for_others(&self, metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>) {
-        let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
-        let is_alone = metrics.membership_config.nodes().map(|(id, ())| *id).eq([metrics.id]);
-        self.raft.runtime_config().tick(!(leads && is_alone));
     }
 
     fn look(

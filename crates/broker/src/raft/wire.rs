@@ -7,6 +7,7 @@
 //! | ... | head: its fields |
 //! | rest | payloads, one after the other |
 //!
+//! A pulse has no key: its head goes on with 4 bytes, the number of groups, and 20, 8, 8 (key, term, last index) for each.
 //! A reply is the same without the key. Fields: a vote is 1 byte (1 = committed), 8, 8 (term, node); an optional log id
 //! is 1 byte and, when that is 1, 8, 8 (term, index).
 //!
@@ -19,10 +20,12 @@
 //! The payload of a data entry is a record batch, which has a checksum of its own: it is checked here, so that damage on
 //! the way is never stored. Other payloads are part of the head.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use highwater_storage::{Entry, EntryKind, LogKey};
 use highwater_types::batch::verify_crc;
-use highwater_types::{EntryId, Offset};
+use highwater_types::{EntryId, LogIndex, Offset, Term};
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry as _;
 use openraft::raft::{
@@ -31,6 +34,7 @@ use openraft::raft::{
 };
 
 use super::codec;
+use super::pace::Still;
 use super::types::{Command, LogId, RaftEntry, SnapshotMeta, StoredMembership, TypeConfig, Vote, entry_id, log_id};
 use crate::peer::{Frame, FrameReader, FrameWriter, Malformed};
 
@@ -80,6 +84,11 @@ pub(crate) enum Reply {
     SnapshotTaken,
     /// 5: the snapshot is complete.
     Snapshot(SnapshotResponse<TypeConfig>),
+    /// 6: to a pulse. The node agrees, but for the groups at these places of it.
+    Pulse {
+        /// Places, from 0.
+        refused: BTreeSet<u32>,
+    },
 }
 
 /// Why a request is not understood.
@@ -93,6 +102,44 @@ pub(crate) enum WireError {
     Checksum,
     #[error("entry {0} was damaged on its way, or in the log of the leader: its checksum does not match")]
     DamagedBatch(EntryId),
+}
+
+/// What came from another node.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// For the replica of this group.
+    Request(LogKey, Request),
+    /// 6: the groups that the node leads and in which nothing is under way.
+    Pulse(Vec<(LogKey, Still)>),
+}
+
+/// Encodes a pulse.
+pub(crate) fn encode_pulse(said: &[(LogKey, Still)]) -> Frame {
+    let mut head = FrameWriter::default();
+    head.put_u8(VERSION);
+    head.put_u8(6);
+    head.put_u32(u32::try_from(said.len()).unwrap_or(u32::MAX));
+    for (key, still) in said {
+        head.put_slice(&key.to_bytes());
+        head.put_u64(still.term.get());
+        head.put_u64(still.last.get());
+    }
+    seal(head, Vec::new())
+}
+
+/// The length of a group in a pulse.
+const STILL_BYTES: usize = 36;
+
+fn pulse(head: &mut FrameReader) -> Result<Vec<(LogKey, Still)>, Malformed> {
+    let count = head.u32()? as usize;
+    if count > head.left() / STILL_BYTES {
+        return Err(head.malformed());
+    }
+    let mut next = || {
+        let key = LogKey::from_bytes(head.array()?);
+        Ok((key, Still { term: Term::new(head.u64()?), last: LogIndex::new(head.u64()?) }))
+    };
+    (0..count).map(|_| next()).collect()
 }
 
 /// Encodes a request to the group of `key`.
@@ -137,10 +184,16 @@ pub(crate) fn encode_request(key: LogKey, request: &Request) -> Frame {
     seal(head, payloads)
 }
 
-/// The group and the request in a frame.
-pub(crate) fn decode_request(frame: Frame) -> Result<(LogKey, Request), WireError> {
+/// What is in a frame.
+pub(crate) fn decode_request(frame: Frame) -> Result<Received, WireError> {
     let (mut head, mut payloads) = open("request", frame)?;
     let what = head.u8()?;
+    if what == 6 {
+        let said = pulse(&mut head)?;
+        head.end()?;
+        payloads.end()?;
+        return Ok(Received::Pulse(said));
+    }
     let key = LogKey::from_bytes(head.array()?);
     let request = match what {
         1 => Request::Append(append(&mut head, &mut payloads)?),
@@ -161,7 +214,7 @@ pub(crate) fn decode_request(frame: Frame) -> Result<(LogKey, Request), WireErro
     };
     head.end()?;
     payloads.end()?;
-    Ok((key, request))
+    Ok(Received::Request(key, request))
 }
 
 /// Encodes a reply.
@@ -202,6 +255,11 @@ pub(crate) fn encode_reply(reply: &Reply) -> Frame {
             head.put_u8(5);
             put_vote(&mut head, &response.vote);
         }
+        Reply::Pulse { refused } => {
+            head.put_u8(6);
+            head.put_u32(u32::try_from(refused.len()).unwrap_or(u32::MAX));
+            refused.iter().for_each(|place| head.put_u32(*place));
+        }
     }
     seal(head, Vec::new())
 }
@@ -224,11 +282,20 @@ pub(crate) fn decode_reply(frame: Frame) -> Result<Reply, WireError> {
         3 => Reply::TransferLeader(transfer(&mut head)?),
         4 => Reply::SnapshotTaken,
         5 => Reply::Snapshot(SnapshotResponse::new(vote(&mut head)?)),
+        6 => Reply::Pulse { refused: places(&mut head)? },
         _ => return Err(head.malformed().into()),
     };
     head.end()?;
     rest.end()?;
     Ok(reply)
+}
+
+fn places(head: &mut FrameReader) -> Result<BTreeSet<u32>, Malformed> {
+    let count = head.u32()? as usize;
+    if count > head.left() / size_of::<u32>() {
+        return Err(head.malformed());
+    }
+    (0..count).map(|_| head.u32()).collect()
 }
 
 fn seal(head: FrameWriter, payloads: Vec<Bytes>) -> Frame {
@@ -303,7 +370,8 @@ fn append(head: &mut FrameReader, payloads: &mut FrameReader) -> Result<AppendEn
     let prev_log_id = id(head)?;
     let leader_commit = id(head)?;
     let (first, count) = (head.u64()?, head.u32()? as usize);
-    if count > head.left() / DESCRIBED_BYTES {
+    // The second: no entry's index is the largest number, which has no next one.
+    if count > head.left() / DESCRIBED_BYTES || first.checked_add(count as u64).is_none() {
         return Err(head.malformed().into());
     }
     let mut described = Vec::with_capacity(count);

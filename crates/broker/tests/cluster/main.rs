@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, missing_docs, dead_code)]
 
 mod absence;
+mod catch_up;
 mod clients;
 mod failover;
 mod formation;

@@ -12,12 +12,13 @@ use highwater_broker::raft::Leadership;
 use highwater_broker::router::Router;
 use highwater_storage::disk::Disk;
 use highwater_storage::disk::sim::{CrashMode, SimDisk};
-use highwater_types::Timestamp;
+use highwater_types::{Timestamp, TopicName};
 use tokio::runtime::{Builder, RngSeed, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::dice::Dice;
 use crate::front;
+use crate::history::Partition;
 use crate::network::{Machine, Network};
 use crate::trace::note;
 
@@ -44,6 +45,8 @@ pub struct Host {
     pub clock_ahead_ms: i64,
     /// Set when its medium was damaged: from then on it may refuse to start.
     pub is_damaged: bool,
+    /// Set when its data directory was emptied: its old place is not given to it again.
+    pub is_wiped: bool,
     /// Set when its disk was told to fail: then its node may give up.
     pub may_fail: bool,
     /// How it ended the last time.
@@ -77,6 +80,7 @@ impl Host {
             disk_ms_max: 2,
             clock_ahead_ms: 0,
             is_damaged: false,
+            is_wiped: false,
             may_fail: false,
             end: None,
             running: None,
@@ -102,6 +106,18 @@ impl Host {
     /// Who leads the metadata group, as the node sees it.
     pub fn controller(&self) -> Option<Leadership> {
         self.running.as_ref()?.seen.controller.lock().unwrap().as_ref().map(|leadership| *leadership.borrow())
+    }
+
+    /// How many partitions the node leads, as it sees it.
+    pub fn led_partitions(&self) -> usize {
+        let open = self.router().map(|router| router.open_partitions()).unwrap_or_default();
+        open.iter().filter(|(_, handle)| handle.leadership().is_leader).count()
+    }
+
+    /// The first partition of a topic that the node knows.
+    pub fn partition(&self, topic: &TopicName) -> Option<Partition> {
+        let topic = self.router()?.topic(topic).ok()?;
+        Some(Partition { topic: topic.id.to_bytes(), number: 0 })
     }
 
     /// Starts the machine and its node.
@@ -221,6 +237,10 @@ impl Host {
     pub fn wipe(&mut self) {
         self.disk = self.disk.reboot();
         self.disk.remove_dir_all(Path::new(DATA)).unwrap();
+        // Else the next start, which is a reboot, finds everything again.
+        self.disk.sync_filesystem(Path::new("/")).unwrap();
+        self.is_wiped = true;
+        note!("machine {} is wiped", self.machine);
     }
 
     fn wall(&self, now: u64) -> Timestamp {

@@ -13,6 +13,7 @@
 )]
 
 mod dice;
+mod directed;
 mod faults;
 mod front;
 mod history;
@@ -29,7 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use faults::Kind;
-use world::{Bug, Plan, Report, run};
+use world::{Bug, Plan, Report, World, run, run_life};
 
 const ONE: Plan = Plan { nodes: 1, faults: Kind::OF_ONE, faults_ms: 15_000, bug: None, shows: false };
 /// The only copy is damaged: it may be refused, and must never be served.
@@ -41,15 +42,31 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-#[test]
-fn the_same_seed_gives_the_same_run() {
-    for seed in 1..=3 {
-        let (one, other) = (run(seed, ONE), run(seed, ONE));
+/// Whether somebody wants to read traces.
+fn shows() -> bool {
+    number("HIGHWATER_SEED").is_some()
+}
+
+fn assert_same_runs(plan: Plan, seeds: std::ops::RangeInclusive<u64>) {
+    for seed in seeds {
+        let (one, other) = (run(seed, plan), run(seed, plan));
+        assert!(one.lines.len() > 100, "seed {seed}: {} lines prove nothing", one.lines.len());
         assert_eq!(one.lines.len(), other.lines.len(), "seed {seed}");
         let parted = one.lines.iter().zip(&other.lines).position(|(one, other)| one != other);
         assert_eq!(parted, None, "seed {seed}: the runs part at this line of the trace");
         assert_eq!(one.fingerprint, other.fingerprint);
+        assert_eq!((one.virtual_ms, &one.counts, &one.fired), (other.virtual_ms, &other.counts, &other.fired));
     }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    assert_same_runs(ONE, 1..=3);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_of_a_cluster() {
+    assert_same_runs(THREE, 1..=2);
 }
 
 #[test]
@@ -105,6 +122,42 @@ mod planted_bugs_are_caught {
     fn a_window_too_small_for_what_is_in_flight() {
         let (_, invariant) = caught(Bug::Broker(InBroker::SmallWindow), ONE, 50);
         assert!(["producers_are_not_forgotten", "no_duplicates"].contains(&invariant), "{invariant}");
+    }
+
+    /// A schedule that is aimed at the bug: with it, each of these seeds breaks the invariant; without it, none does.
+    fn directed(bug: Bug, schedule: fn(&mut World), invariants: &[&str]) {
+        for seed in 1..=3 {
+            let clean = run_life(seed, Plan { shows: shows(), ..THREE }, schedule);
+            assert!(clean.violations.is_empty(), "seed {seed}, without the bug: {:#?}", clean.violations);
+            let report = run_life(seed, Plan { bug: Some(bug), shows: shows(), ..THREE }, schedule);
+            let Some(violation) = report.violations.first() else {
+                panic!("{bug:?} was planted, and seed {seed} did not catch it")
+            };
+            eprintln!("{bug:?} is caught by seed {seed}: {violation:?}");
+            assert!(invariants.contains(&violation.invariant), "caught for another reason: {violation:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_cut_at_any_bad_frame() {
+        let invariants = ["one_value_an_offset", "acked_is_kept"];
+        directed(Bug::Storage(InStorage::CutAtAnyBadFrame), directed::damage_in_the_middle, &invariants);
+    }
+
+    #[test]
+    fn a_vote_that_is_not_synced() {
+        directed(Bug::Broker(InBroker::VoteNotSynced), directed::forgotten_vote, &["one_leader_a_term"]);
+    }
+
+    #[test]
+    fn a_node_id_that_is_used_again() {
+        let invariants = ["one_value_an_offset", "acked_is_kept"];
+        directed(Bug::Broker(InBroker::ReusedNodeId), directed::wiped_voter, &invariants);
+    }
+
+    #[test]
+    fn a_stale_end_after_a_pause() {
+        directed(Bug::Broker(InBroker::StaleEnd), directed::leader_that_was_held, &["no_stale_end"]);
     }
 }
 

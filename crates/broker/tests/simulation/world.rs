@@ -4,16 +4,14 @@
 //!   start ─► faults and clients ─► heal ─► clients finish ─► replicas become equal ─► everything is read and compared
 //! ```
 
+mod ending;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_broker::node::{NodeNetwork, NodeOptions};
-use highwater_broker::partition::ReadFrom;
-use highwater_broker::router::Router;
 use highwater_broker::runtime::{Simulation, simulate};
-use highwater_types::TopicPartition;
-use highwater_types::batch::records;
 use tokio::runtime::{Builder, RngSeed, Runtime};
 use tokio::task::LocalSet;
 
@@ -65,14 +63,14 @@ pub struct Report {
     pub lines: Vec<u64>,
 }
 
-struct World {
-    now: u64,
-    network: Network,
-    hosts: Vec<Host>,
-    clients: Clients,
+pub struct World {
+    pub now: u64,
+    pub network: Network,
+    pub hosts: Vec<Host>,
+    pub clients: Clients,
     runtime: Runtime,
-    local: LocalSet,
-    history: History,
+    pub local: LocalSet,
+    pub history: History,
     faults: Faults,
     is_healed: bool,
     /// The only copy is damaged, and its node rightly refuses to start.
@@ -82,13 +80,18 @@ struct World {
     false_alarms: u64,
 }
 
-/// Runs one seed.
+/// Runs one seed: clients and faults by chance.
 pub fn run(seed: u64, plan: Plan) -> Report {
+    run_life(seed, plan, |world| world.live(plan))
+}
+
+/// Runs one seed of the life that the world is given.
+pub fn run_life(seed: u64, plan: Plan, life: impl FnOnce(&mut World)) -> Report {
     trace::begin(plan.shows);
     let _watch = panics::watch();
     plant(plan.bug);
     let mut world = World::new(seed, plan);
-    world.live(plan);
+    life(&mut world);
     plant(None);
     let World { history, faults, false_alarms, now, .. } = world;
     let (fingerprint, lines) = trace::end();
@@ -154,10 +157,7 @@ impl World {
     }
 
     fn live(&mut self, plan: Plan) {
-        for index in 0..self.hosts.len() {
-            self.start(self.hosts[index].machine);
-        }
-        if !self.until("the cluster is formed", |world| world.hosts.iter().all(|host| host.router().is_some())) {
+        if !self.form() {
             return;
         }
         let clients = self.clients.clone();
@@ -169,22 +169,40 @@ impl World {
         if self.is_over {
             return;
         }
+        self.heal();
+        // Life goes on for a while, then everybody finishes what they have begun.
+        self.steps(2_000);
+        self.clients.is_ending.set(true);
+        if self.until("every producer gets its answers", |world| world.clients.busy.get() == 0) {
+            self.finish();
+        }
+    }
+
+    /// Starts all machines; returns whether their nodes have become a cluster.
+    pub fn form(&mut self) -> bool {
+        for index in 0..self.hosts.len() {
+            self.start(self.hosts[index].machine);
+        }
+        self.until("the cluster is formed", |world| world.hosts.iter().all(|host| host.router().is_some()))
+    }
+
+    /// Ends every fault, and starts who is down.
+    pub fn heal(&mut self) {
         let starts = self.faults.heal(self.now, &mut self.hosts, &self.network);
         self.network.state().heal();
         self.is_healed = true;
         starts.into_iter().for_each(|machine| self.start(machine));
-        // Life goes on for a while, then everybody finishes what they have begun.
-        self.steps(2_000);
-        self.clients.is_ending.set(true);
-        let is_done = self.until("every producer gets its answers", |world| world.clients.busy.get() == 0)
-            && self.until("all replicas catch up", |world| world.have_caught_up());
-        if is_done && !self.history.is_violated() {
+    }
+
+    /// Waits until all replicas are equal, and judges what they hold.
+    pub fn finish(&mut self) {
+        if self.until("all replicas catch up", Self::have_caught_up) && !self.history.is_violated() {
             self.compare();
             self.history.finish();
         }
     }
 
-    fn start(&mut self, machine: Machine) {
+    pub fn start(&mut self, machine: Machine) {
         let now = self.now;
         let (nodes, network) = (self.hosts.len(), self.network.clone());
         let host = self.hosts.iter_mut().find(|host| host.machine == machine).unwrap();
@@ -194,22 +212,27 @@ impl World {
     }
 
     /// Steps until something holds. A cluster that is healed and does not get there has lost its liveness.
-    fn until(&mut self, what: &'static str, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
-        let deadline = self.now + PATIENCE_MS;
-        while self.now < deadline {
-            if self.history.is_violated() || self.is_over {
-                return false;
-            }
+    pub fn until(&mut self, what: &'static str, holds: impl FnMut(&mut Self) -> bool) -> bool {
+        let held = self.within(PATIENCE_MS, holds);
+        if !held && !self.history.is_violated() && !self.is_over {
+            self.history.object("it_heals", format!("not within {} s: {what}", PATIENCE_MS / 1_000));
+        }
+        held
+    }
+
+    /// Steps until something holds, at most so long; returns whether it does.
+    pub fn within(&mut self, ms: u64, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+        let deadline = self.now + ms;
+        while self.now < deadline && !self.history.is_violated() && !self.is_over {
             self.step();
             if self.now.is_multiple_of(LOOK_MS) && holds(self) {
                 return true;
             }
         }
-        self.history.object("it_heals", format!("not within {} s: {what}", PATIENCE_MS / 1_000));
         false
     }
 
-    fn steps(&mut self, ms: u64) {
+    pub fn steps(&mut self, ms: u64) {
         let end = self.now + ms;
         while self.now < end && !self.history.is_violated() && !self.is_over {
             self.step();
@@ -251,6 +274,10 @@ impl World {
                 self.is_over = self.hosts.len() == 1;
                 return;
             }
+            End::Refused(words) if host.is_wiped => {
+                note!("machine {machine} was wiped, and is refused: {words}");
+                return;
+            }
             End::Refused(words) if !host.may_fail => {
                 self.history.object("nodes_start", format!("machine {machine}: {words}"));
             }
@@ -277,7 +304,7 @@ impl World {
                 told.push((partition, leadership.term.get(), leadership.is_leader, 0, 0));
             }
             let Some(router) = host.router() else { continue };
-            for (partition, id) in partitions(&router) {
+            for (partition, id) in ending::partitions(&router) {
                 let Some(handle) = router.open_partition(id) else { continue };
                 let (leadership, marks) = (handle.leadership(), handle.watermarks());
                 let (start, committed) = (marks.log_start.get(), marks.committed.get());
@@ -296,84 +323,6 @@ impl World {
             }
         }
     }
-
-    /// Whether every replica holds, committed, all that any of its group holds.
-    fn have_caught_up(&mut self) -> bool {
-        let mut ends: BTreeMap<Partition, (u64, u64)> = BTreeMap::new();
-        for host in self.hosts.iter().filter(|host| host.is_up()) {
-            let Some(router) = host.router() else { return false };
-            for (partition, id) in partitions(&router) {
-                let Some(handle) = router.open_partition(id) else { return false };
-                let marks = handle.watermarks();
-                let (committed, end) = (marks.committed.get(), marks.log_end.get());
-                let (least, most) = ends.entry(partition).or_insert((committed, end));
-                (*least, *most) = ((*least).min(committed), (*most).max(end));
-            }
-        }
-        ends.values().all(|(committed, end)| committed == end)
-    }
-
-    /// Reads everything from every replica.
-    fn compare(&mut self) {
-        let read: Arc<Mutex<Vec<Event>>> = Arc::default();
-        let running: Vec<usize> = (0..self.hosts.len()).filter(|index| self.hosts[*index].is_up()).collect();
-        for index in &running {
-            let host = &self.hosts[*index];
-            let Some(router) = host.router() else { continue };
-            let (read, machine) = (Arc::clone(&read), host.machine);
-            host.spawn(async move {
-                let mut events = read_all(&router, machine).await;
-                let topics = router.image().topics().map(|topic| topic.id.to_bytes()).collect();
-                events.push(Event::FinalTopics { machine, topics });
-                read.lock().unwrap().extend(events);
-            });
-        }
-        let wanted = running.len();
-        let done = |read: &Mutex<Vec<Event>>| {
-            read.lock().unwrap().iter().filter(|event| matches!(event, Event::FinalTopics { .. })).count() == wanted
-        };
-        if self.until("every replica can be read", |_| done(&read)) {
-            let events = std::mem::take(&mut *read.lock().unwrap());
-            events.iter().for_each(|event| self.history.tell(event));
-        }
-    }
-}
-
-/// The partitions that a node should hold.
-fn partitions(router: &Router) -> Vec<(Partition, TopicPartition)> {
-    let image = router.image();
-    let mut found = Vec::new();
-    for topic in image.topics() {
-        for (number, assignment) in topic.numbered_partitions() {
-            if assignment.replicas.contains(&router.node()) {
-                let partition = Partition { topic: topic.id.to_bytes(), number: number.get() };
-                found.push((partition, TopicPartition { topic: topic.id, partition: number }));
-            }
-        }
-    }
-    found
-}
-
-async fn read_all(router: &Router, machine: Machine) -> Vec<Event> {
-    let mut events = Vec::new();
-    for (partition, id) in partitions(router) {
-        let Some(handle) = router.open_partition(id) else { continue };
-        let marks = handle.watermarks();
-        let (start, mut from) = (marks.log_start.get(), marks.log_start);
-        let mut found = Vec::new();
-        while from < marks.committed {
-            let request = ReadFrom { from, bytes_max: 1 << 20, bytes_min: 1, wait: Duration::ZERO, may_follow: true };
-            let read = handle.read(request).await.unwrap();
-            for record in read.batches.into_iter().flat_map(|batch| records(batch).unwrap()) {
-                let record = record.unwrap();
-                let value = record.value.unwrap();
-                found.push((record.offset.get(), u64::from_be_bytes(value[..8].try_into().unwrap())));
-            }
-            from = read.next_offset;
-        }
-        events.push(Event::Final { partition, machine, start, records: found });
-    }
-    events
 }
 
 fn configure(options: &mut NodeOptions, machine: Machine, nodes: usize, network: &Network) {

@@ -84,6 +84,8 @@ fn three_nodes_in_one_process_are_a_cluster() {
 
     let refused = Node::try_start(BINARY, &data, &[]).unwrap_err();
     assert!(refused.stderr.contains("3 nodes") && refused.stderr.contains("--nodes 3"), "{}", refused.stderr);
+    let refused = Node::try_start(BINARY, &data, &["--nodes", "3"]).unwrap_err();
+    assert!(refused.stderr.contains("look for each other"), "{}", refused.stderr);
 }
 
 #[test]

@@ -28,15 +28,20 @@ impl Topic {
         Self { name, partitions: RwLock::new(partitions), sticky }
     }
 
+    pub(super) fn name(&self) -> &TopicName {
+        &self.name
+    }
+
     pub(super) fn partitions(&self) -> Arc<[Arc<Accumulator>]> {
         Arc::clone(&self.partitions.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// More partitions, in front of which the known ones stand.
-    pub(super) fn grow(&self, partitions: Arc<[Arc<Accumulator>]>) {
+    /// The topic has `count` partitions: `extend` gives those that are known and the new ones behind them. Called only if
+    /// there are any, and once for each.
+    pub(super) fn grow(&self, count: usize, extend: impl FnOnce(&[Arc<Accumulator>]) -> Arc<[Arc<Accumulator>]>) {
         let mut known = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        if partitions.len() > known.len() {
-            *known = partitions;
+        if count > known.len() {
+            *known = extend(&known);
         }
     }
 

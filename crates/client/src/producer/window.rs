@@ -221,8 +221,18 @@ impl Window {
         let is_answered =
             |entry: &&mut Entry| matches!(entry.place, Place::InFlight { correlation, .. } if correlation == answered);
         let Some(entry) = self.entries.iter_mut().find(is_answered) else { return };
-        let is_gap = options.is_idempotent && error.code == ErrorCode::OutOfOrderSequence;
-        if is_gap && entry.first_sequence != Sequence::new(0) {
+        let is_first = entry.first_sequence == Sequence::new(0) || !options.is_idempotent;
+        if error.code == ErrorCode::UnknownProducer && !is_first {
+            entry.place = Place::Queued;
+            // With one before it refused for now, sending all again in order is enough. Otherwise the server has never heard
+            // of the producer, or has forgotten it, and with it whether an earlier attempt was stored.
+            if !matches!(self.trouble, Some(Trouble::Retry(_))) && entry.may_be_stored {
+                entry.fail(Failure::Server(error));
+            }
+            self.note_gap();
+            return;
+        }
+        if error.code == ErrorCode::OutOfOrderSequence && !is_first {
             // The server has looked: this batch is not there, and neither is one before it. If that is because one
             // before it was refused for now, sending all again in order is enough.
             entry.may_be_stored = false;

@@ -69,7 +69,8 @@ impl ReaderBuilder {
         self
     }
 
-    /// The partitions to read. Without this, or with none: all that the topic has when the reader is opened.
+    /// The partitions to read. Without this, or with none: all that the topic has; and, unless there is a place to stop,
+    /// those that it gets later, from their first record on.
     pub fn partitions(mut self, partitions: impl IntoIterator<Item = PartitionId>) -> Self {
         self.partitions = partitions.into_iter().collect();
         self

@@ -49,6 +49,9 @@ impl Log {
             if first < producer.next_sequence {
                 return Err((ErrorCode::DuplicateSequence, format!("sequence {first} is long stored")));
             }
+            if first > producer.next_sequence && producer.next_sequence == 0 {
+                return Err((ErrorCode::UnknownProducer, format!("{first}, not 0")));
+            }
             if first > producer.next_sequence {
                 return Err((ErrorCode::OutOfOrderSequence, format!("{first}, not {}", producer.next_sequence)));
             }

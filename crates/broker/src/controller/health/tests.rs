@@ -8,11 +8,11 @@ use super::*;
 
 const TOPIC: [u8; 16] = [7; 16];
 
-fn node(number: u64) -> NodeId {
+pub(super) fn node(number: u64) -> NodeId {
     NodeId::new(number)
 }
 
-fn image() -> MetadataImage {
+pub(super) fn image() -> MetadataImage {
     let mut image = MetadataImage::default();
     for number in 1..=3 {
         image.replay(&MetadataRecord::NodeRegistered(NodeRegistration {
@@ -63,17 +63,17 @@ fn reports() -> BTreeMap<NodeId, NodeReport> {
 }
 
 fn kinds(image: &MetadataImage, reports: &BTreeMap<NodeId, NodeReport>) -> Vec<(Severity, &'static str)> {
-    problems(image, reports).into_iter().map(|problem| (problem.severity, problem.kind)).collect()
+    problems(image, reports, &MoveAges::new()).into_iter().map(|problem| (problem.severity, problem.kind)).collect()
 }
 
-fn assign(image: &mut MetadataImage, assignment: Assignment) {
+pub(super) fn assign(image: &mut MetadataImage, assignment: Assignment) {
     let partition = TopicPartition { topic: TopicId::from_bytes(TOPIC), partition: PartitionId::new(0) };
     image.replay(&MetadataRecord::PartitionAssigned { partition, assignment });
 }
 
 #[test]
 fn nothing_is_wrong_with_a_healthy_cluster() {
-    assert_eq!(problems(&image(), &reports()), []);
+    assert_eq!(problems(&image(), &reports(), &MoveAges::new()), []);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_node_that_is_down_is_named_with_what_it_costs() {
     for replica in reports.get_mut(&node(1)).unwrap().replicas.iter_mut().flatten() {
         replica.peers[1].heard_ms = Some(60_000);
     }
-    let found = problems(&image, &reports);
+    let found = problems(&image, &reports, &MoveAges::new());
     let kinds: Vec<_> = found.iter().map(|problem| (problem.severity, problem.kind)).collect();
     assert_eq!(
         kinds,
@@ -106,7 +106,8 @@ fn groups_without_a_leader_are_named() {
     let critical = |kind| (Severity::Critical, kind);
     assert_eq!(found, [critical("node-silent"), critical("controller-missing"), critical("leader-missing")]);
     reports.remove(&node(2));
-    let texts: Vec<String> = problems(&image, &reports).into_iter().map(|problem| problem.text).collect();
+    let texts: Vec<String> =
+        problems(&image, &reports, &MoveAges::new()).into_iter().map(|problem| problem.text).collect();
     assert!(texts.iter().any(|text| text.contains("2 of its nodes [1,2,3] do not answer")), "{texts:?}");
 }
 
@@ -131,6 +132,37 @@ fn moves_are_told_and_stuck_ones_are_warned_of() {
     assert!(kinds(&image, &reports).contains(&(Severity::Notice, "moving")));
     image.replay(&MetadataRecord::NodeFenced { node: node(4) });
     assert!(kinds(&image, &reports).contains(&(Severity::Warning, "move-stuck")));
+}
+
+#[test]
+fn a_move_that_takes_long_is_stuck_unless_something_is_copied() {
+    let (mut image, mut reports) = (image(), reports());
+    image.replay(&MetadataRecord::NodeRegistered(NodeRegistration {
+        node: node(4),
+        ..image.node(node(3)).unwrap().clone()
+    }));
+    reports.insert(node(4), NodeReport { replicas: Some(Vec::new()), heartbeat: None });
+    let target = Some([1, 2, 4].map(NodeId::new).to_vec());
+    assign(&mut image, Assignment { target, generation: 1, ..Assignment::new([1, 2, 3].map(NodeId::new).to_vec()) });
+    let id = image.partitions().next().unwrap().0;
+    let told = |reports: &BTreeMap<NodeId, NodeReport>, seconds| {
+        let ages = MoveAges::from([(id, Duration::from_secs(seconds))]);
+        let found = problems(&image, reports, &ages);
+        found.into_iter().filter(|problem| problem.kind.starts_with("mov")).map(|p| (p.kind, p.text)).next().unwrap()
+    };
+    assert_eq!(told(&reports, 59).0, "moving");
+    let (kind, text) = told(&reports, 60);
+    assert_eq!(kind, "move-stuck");
+    assert!(text.contains("for 60 s") && text.contains("has not begun to fill node 4"), "{text}");
+    let mut with_new = |lag, heard_ms| {
+        let led = &mut reports.get_mut(&node(1)).unwrap().replicas.as_mut().unwrap()[1];
+        led.peers.retain(|peer| peer.node != 4);
+        led.peers.push(PeerDescription { node: 4, lag, heard_ms, ..led.peers[0] });
+        told(&reports, 3_600)
+    };
+    assert_eq!(with_new(Some(1_000_000), Some(100)).0, "moving", "it is being filled");
+    assert!(with_new(Some(1_000_000), Some(60_000)).1.contains("node 4 does not answer its leader"));
+    assert!(with_new(Some(0), Some(100)).1.contains("the members are not changed"));
 }
 
 #[test]
@@ -168,7 +200,7 @@ fn many_of_a_kind_are_counted() {
         ..Topic::clone(topic)
     };
     image.replay(&MetadataRecord::TopicCreated(wide));
-    let found = problems(&image, &reports);
+    let found = problems(&image, &reports, &MoveAges::new());
     assert_eq!(found.len(), TOLD_MAX + 1);
     assert_eq!(found.last().unwrap().text, "and 80 more of the kind leader-missing");
 }

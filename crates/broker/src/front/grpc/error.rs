@@ -28,7 +28,10 @@ fn grpc_code(code: ErrorCode) -> Code {
         ErrorCode::UnknownTopic | ErrorCode::UnknownPartition => Code::NotFound,
         ErrorCode::TopicExists | ErrorCode::DuplicateSequence => Code::AlreadyExists,
         ErrorCode::OffsetOutOfRange => Code::OutOfRange,
-        ErrorCode::OutOfOrderSequence | ErrorCode::ProducerFenced | ErrorCode::NotLeader => Code::FailedPrecondition,
+        ErrorCode::OutOfOrderSequence
+        | ErrorCode::UnknownProducer
+        | ErrorCode::ProducerFenced
+        | ErrorCode::NotLeader => Code::FailedPrecondition,
         ErrorCode::LeaderUnavailable | ErrorCode::ShuttingDown => Code::Unavailable,
         ErrorCode::DiskFull | ErrorCode::Overloaded => Code::ResourceExhausted,
         ErrorCode::OutcomeUnknown => Code::Unknown,

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::node::desk::Desk;
 use crate::node::{StartError, on_disk};
 use crate::peer::Peers;
+use crate::planted::{Bug, is_planted};
 
 /// How long until who did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -36,7 +37,10 @@ pub(in crate::node) async fn establish(desk: &Desk, peers: &Peers, clock: &Clock
             until_nobody_belongs_anywhere(desk.options(), peers, &others, clock).await?;
             desk.become_node(made).await?
         }
-        Role::Member { place } => until_offered(desk, peers, place, clock).await?,
+        Role::Member { place } => {
+            let identity = until_offered(desk, peers, place, clock).await?;
+            if is_planted(Bug::ReusedNodeId) { desk.become_node(identity).await? } else { identity }
+        }
         Role::Joiner => {
             let data = desk.data();
             let uuid = on_disk(move || Ok(data.joining_uuid(uuid)?)).await?;
@@ -103,6 +107,9 @@ async fn until_offered(desk: &Desk, peers: &Peers, place: NodeId, clock: &Clock)
         loop {
             for address in &others {
                 if let Some(stance) = stance_of(peers, address).await? {
+                    if let Some(old) = old_place(&stance, place).filter(|_| is_planted(Bug::ReusedNodeId)) {
+                        return Ok(old);
+                    }
                     may_wait(options, place, address, &stance)?;
                 }
             }
@@ -112,8 +119,14 @@ async fn until_offered(desk: &Desk, peers: &Peers, place: NodeId, clock: &Clock)
     tokio::select! {
         biased;
         identity = desk.until_somebody() => Ok(identity),
-        refused = look => refused,
+        looked = look => looked,
     }
+}
+
+/// The identity of whoever has this place in the cluster of another node.
+fn old_place(stance: &Stance, place: NodeId) -> Option<Identity> {
+    let uuid = *stance.formed.as_ref()?.get(&place)?;
+    stance.identity.map(|theirs| Identity { cluster: theirs.cluster, node: place, uuid })
 }
 
 /// Asks one known node after the other for a place until one lets this node in.

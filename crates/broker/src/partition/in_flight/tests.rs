@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
 //! What is judged before it is committed.
 
+use highwater_types::batch::ProducerStamp;
+use highwater_types::{ProducerEpoch, Sequence};
+
 use super::*;
-use crate::partition::producers::ProducerLimits;
+use crate::partition::producers::{ProducerLimits, SequenceError};
 
 fn batch(first: i32, last: i32) -> Stamped {
     let (id, epoch) = (ProducerId::new(4), ProducerEpoch::new(0));
@@ -38,7 +41,9 @@ fn with_the_last_batch_settled_the_committed_table_decides() {
     ahead.accept(&committed, batch(0, 9), 0);
     ahead.settle(ProducerId::new(4), 0, Offset::ZERO);
     // In the product the table knows the batch by now. Here it does not, which shows who is asked.
-    assert_eq!(ahead.judge(&committed, batch(50, 59)), Verdict::Next);
+    let (producer, first) = (ProducerId::new(4), Sequence::new(10));
+    let unknown = Verdict::Refused(SequenceError::Unknown { producer, first });
+    assert_eq!(ahead.judge(&committed, batch(10, 19)), unknown);
 }
 
 #[test]
@@ -49,28 +54,4 @@ fn an_outcome_from_before_a_clear_changes_nothing_after_it() {
     ahead.accept(&committed, batch(0, 9), 1);
     ahead.settle(ProducerId::new(4), 0, Offset::ZERO);
     assert_eq!(ahead.judge(&committed, batch(0, 9)), Verdict::Duplicate(Place::InFlight(1)));
-}
-
-#[test]
-fn an_unknown_producer_starts_with_what_was_refused() {
-    let (committed, mut ahead) = (nothing_committed(), InFlightProducers::default());
-    assert_eq!(ahead.judge(&committed, batch(7, 9)), Verdict::Next);
-    ahead.refuse(&committed, batch(7, 9));
-    assert_eq!(ahead.judge(&committed, batch(10, 12)), expects(7, 10), "its successor must not overtake it");
-    ahead.refuse(&committed, batch(10, 12));
-    assert_eq!(ahead.judge(&committed, batch(7, 9)), Verdict::Next);
-    ahead.accept(&committed, batch(7, 9), 0);
-    assert_eq!(ahead.judge(&committed, batch(10, 12)), Verdict::Next);
-}
-
-#[test]
-fn what_is_owed_is_bounded() {
-    let (committed, mut ahead) = (nothing_committed(), InFlightProducers::default());
-    for id in 0..=i64::try_from(OWED_MAX).unwrap() {
-        let mut first = batch(0, 0);
-        first.stamp.id = ProducerId::new(id);
-        ahead.refuse(&committed, first);
-    }
-    assert_eq!(ahead.owed.len(), OWED_MAX);
-    assert!(ahead.owed_by(ProducerId::new(0)).is_none(), "the oldest is forgotten");
 }

@@ -49,6 +49,10 @@ fn out_of_order(id: i64, first: i32, expected: i32) -> Verdict {
     Verdict::Refused(SequenceError::OutOfOrder { producer: ProducerId::new(id), first, expected })
 }
 
+fn unknown(id: i64, first: i32) -> Verdict {
+    Verdict::Refused(SequenceError::Unknown { producer: ProducerId::new(id), first: Sequence::new(first) })
+}
+
 fn forgotten(id: i64, first: i32) -> Verdict {
     Verdict::Refused(SequenceError::Forgotten { producer: ProducerId::new(id), first: Sequence::new(first) })
 }
@@ -104,9 +108,15 @@ fn a_new_epoch_starts_at_zero_and_fences_the_old() {
 }
 
 #[test]
-fn an_unknown_producer_starts_anywhere_and_what_came_before_is_no_duplicate() {
+fn an_unknown_producer_starts_at_zero_in_any_epoch() {
+    let table = Producers::new(ProducerLimits::default());
+    assert_eq!(ask(&table, 7, 0, 10, 10), unknown(7, 10), "its first batch must not be overtaken");
+    assert_eq!(ask(&table, 7, 3, 0, 10), Verdict::Next);
+}
+
+#[test]
+fn what_came_before_a_producer_was_known_is_no_duplicate() {
     let mut table = Producers::new(ProducerLimits::default());
-    assert_eq!(ask(&table, 7, 3, 50, 10), Verdict::Next);
     table.apply(offset(0), &header(7, 3, 50, 10, 0));
     // Nobody knows whether 40..50 is stored: to call it a duplicate could lose it.
     assert_eq!(ask(&table, 7, 3, 40, 10), out_of_order(7, 40, 60));
@@ -143,7 +153,7 @@ fn a_producer_is_forgotten_after_a_day_of_the_logs_own_time() {
     }
     assert_eq!(ask(&table, 1, 0, 0, 1), stored(0));
     table.apply(offset(24), &header(-1, 0, 0, 1, 24 * HOUR_MS));
-    assert_eq!(ask(&table, 1, 0, 0, 1), Verdict::Next, "forgotten, also by batches that are not idempotent");
+    assert_eq!(ask(&table, 1, 0, 1, 1), unknown(1, 1), "forgotten, also by batches that are not idempotent");
     assert_eq!(ask(&table, 2, 0, 23, 1), stored(23));
 }
 
@@ -251,7 +261,9 @@ impl Model {
     /// Sequences are counted without wrapping here.
     fn judge(&self, id: i64, epoch: i16, first: u64, records: u64) -> Verdict {
         let wrap = |sequence: u64| (sequence % SEQUENCES as u64) as i32;
-        let Some(all) = self.stored.get(&id) else { return Verdict::Next };
+        let Some(all) = self.stored.get(&id) else {
+            return if first == 0 { Verdict::Next } else { unknown(id, wrap(first)) };
+        };
         let newest = all.iter().map(|b| b.0).max().unwrap();
         if epoch < newest {
             let (producer, epoch, current) =
@@ -304,9 +316,15 @@ proptest! {
         let mut table = Producers::new(ProducerLimits::default());
         let mut model = Model::default();
         for Attempt { id, epoch, shift, records, reopens } in attempts {
+            if starts_high && !model.stored.contains_key(&id) {
+                // Its past is long; the table knows its last record.
+                let base = model.next_offset;
+                table.apply(offset(base), &header(id, 0, (start - 1) as i32, 1, 0));
+                model.stored.entry(id).or_default().push((0, start - 1, 1, base));
+                model.next_offset += 1;
+            }
             let own_end = model.stored.get(&id).and_then(|all| all.iter().rfind(|b| b.0 == epoch)).map(|b| b.1 + b.2);
-            let begins_epoch = own_end.is_none() && model.stored.contains_key(&id);
-            let end = own_end.unwrap_or(if begins_epoch { 0 } else { start });
+            let end = own_end.unwrap_or(0);
             let Some(first) = end.checked_add_signed(shift) else { continue };
             let wrapped = (first % SEQUENCES as u64) as i32;
             let expected = model.judge(id, epoch, first, u64::from(records));

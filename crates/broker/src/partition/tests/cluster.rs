@@ -40,6 +40,8 @@ impl Three {
             let peers = Peers::new(Arc::new(network.transport(&address)), me, rig.clock.clone());
             network.listen(&address, Arc::new(peers.clone()));
             peers.set_addresses(nodes.iter().map(|node| (*node, self::address(*node))).collect::<BTreeMap<_, _>>());
+            let peer_network = PeerNetwork::new(peers.clone());
+            tokio::spawn(peer_network.clone().keep_pulse(rig.clock.clone(), std::future::pending()));
             let spec = PartitionSpec {
                 name: "orders-0".to_owned(),
                 key: KEY,
@@ -47,7 +49,7 @@ impl Three {
                 votes: Arc::clone(rig.data.votes()),
                 node,
                 first_voters: if node == NODE { nodes.clone() } else { Vec::new() },
-                network: PeerNetwork::new(peers.clone()),
+                network: peer_network,
                 clock: rig.clock.clone(),
                 producers: ProducerLimits::default(),
                 cold_reads: ColdReads::new(2),

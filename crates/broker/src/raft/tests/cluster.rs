@@ -51,7 +51,9 @@ async fn member_on(rig: Rig, network: &MemoryNetwork, number: u64) -> Member {
     let (log, _) = crate::raft::open_log(&rig.data, KEY, &rig.options, "test", true).unwrap();
     let seen = Seen::default();
     let spec = rig.spec(log.clone(), seen.clone());
-    let replica = Replica::open(ReplicaSpec { node, network: PeerNetwork::new(peers.clone()), ..spec }).await.unwrap();
+    let network = PeerNetwork::new(peers.clone());
+    tokio::spawn(network.clone().keep_pulse(rig.clock.clone(), std::future::pending()));
+    let replica = Replica::open(ReplicaSpec { node, network, ..spec }).await.unwrap();
     Member { address, node, rig, log, seen, peers, replica }
 }
 

@@ -1,6 +1,7 @@
 //! Logs that are damaged on a minority of the nodes: nothing of it is served, nothing is lost, and nobody is elected by what
 //! is missing.
 
+use std::io::IoSlice;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +25,22 @@ fn damage(rig: &Rig, name: Option<&str>) {
         }
     }
     assert!(flipped > 0);
+}
+
+/// Writes zeros over the last so many bytes of the last segment that has any: to a scan this is a torn append.
+fn wipe_end(rig: &Rig, bytes: usize) {
+    let folder = rig.data.log_path(KEY);
+    let names = rig.disk.list(&folder).unwrap().into_iter().map(|entry| entry.name);
+    let used = names.filter(|name| name.ends_with(".segment")).filter_map(|name| {
+        let file = rig.disk.open(&folder.join(&name)).unwrap();
+        let mut content = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+        file.read_at(0, &mut content).unwrap();
+        let end = content.iter().rposition(|byte| *byte != 0)? + 1;
+        Some((name, file, end))
+    });
+    let (_, file, end) = used.max_by(|one, other| one.0.cmp(&other.0)).unwrap();
+    file.write_at((end - bytes) as u64, &mut [IoSlice::new(&vec![0; bytes])]).unwrap();
+    file.sync_data().unwrap();
 }
 
 async fn until_recovered(member: &Member) {
@@ -57,6 +74,25 @@ async fn a_damaged_log_begins_anew_and_is_filled_by_the_others() {
         cluster.until_committed(end, cluster.nodes()).await;
         cluster.shutdown().await;
     }
+}
+
+/// Nothing readable behind the damage says that it was durable; the checkpoint does (`docs/adr/056`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_is_gone_is_damage_once_a_checkpoint_stands_for_it() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.leader(&[]).await.node;
+    let end = write(cluster.member(leader), 20).await;
+    cluster.until_committed(end, cluster.nodes()).await;
+    let broken = cluster.nodes().into_iter().find(|node| *node != leader).unwrap();
+    cluster.member(broken).replica.maintain().await.unwrap();
+    let rig = cluster.stop(broken, true).await;
+    wipe_end(&rig, 100);
+    cluster.restart(rig, broken).await;
+    let kept = cluster.member(broken).rig.disk.list(Path::new("/data/quarantine")).unwrap();
+    assert_eq!(kept.len(), 1, "it is not taken for a torn append");
+    cluster.until_committed(end, [broken]).await;
+    until_recovered(cluster.member(broken)).await;
+    cluster.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,6 +142,41 @@ async fn a_recovering_replica_elects_nobody_who_lacks_what_it_lost() {
     cluster.until_committed(end, cluster.nodes()).await;
     until_recovered(cluster.member(broken)).await;
     cluster.shutdown().await;
+}
+
+/// Sealed segments are not read when a log is opened. What reads them first may be the start of the group, which looks for
+/// where its terms begin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_the_start_of_a_group_meets_is_marked_and_the_log_can_be_set_aside_at_once() {
+    let mut rig = Rig::new();
+    rig.options.segment_bytes_max = 64 << 10;
+    rig.options.index_interval_bytes = 1 << 20;
+    // A start is a term.
+    for _ in 0..4 {
+        let (replica, log) = rig.replica(super::rig::Seen::default()).await.unwrap();
+        for _ in 0..12 {
+            replica.propose(EntryKind::Data, batch(1, 10_000, None)).await.unwrap();
+        }
+        replica.maintain().await.unwrap();
+        replica.shutdown().await;
+        drop((replica, log));
+        rig = rig.restart();
+    }
+    let folder = rig.data.log_path(KEY);
+    let names = rig.disk.list(&folder).unwrap().into_iter().map(|entry| entry.name);
+    let mut sealed: Vec<String> = names.filter(|name| name.ends_with(".segment")).collect();
+    sealed.sort();
+    sealed.truncate(sealed.len() - 2);
+    sealed.remove(0);
+    assert!(sealed.len() >= 3, "{sealed:?}");
+    for name in &sealed {
+        rig.disk.flip_bit(&folder.join(name), 200, 3).unwrap();
+    }
+    let refused = rig.replica(super::rig::Seen::default()).await.expect_err("it is damaged").to_string();
+    assert!(sealed.iter().any(|name| refused.contains(name)), "{refused}");
+    assert!(rig.data.is_marked_damaged(KEY), "{refused}");
+    let (_log, _) = crate::raft::open_log(&rig.data, KEY, &rig.options, "test", true).unwrap();
+    assert!(rig.data.is_recovering(KEY));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,6 +38,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn request_in(frame: Frame) -> (LogKey, Request) {
+    match decode_request(frame).unwrap() {
+        Received::Request(key, request) => (key, request),
+        Received::Pulse(_) => panic!("a pulse"),
+    }
+}
+
 fn whole(frame: Frame) -> Bytes {
     frame.into_pieces().concat().into()
 }
@@ -80,7 +87,7 @@ fn requests_are_read_as_written_and_large_batches_not_copied() {
     let large = batch(100_000);
     let sent = vec![RaftEntry::new_blank(at(3, 10)), stored(11, 40, batch(3)), stored(12, 41, large.clone())];
     let frame = encode_request(KEY, &append_of(sent));
-    let (key, Request::Append(got)) = decode_request(frame).unwrap() else { panic!("another request") };
+    let (key, Request::Append(got)) = request_in(frame) else { panic!("another request") };
     assert_eq!(key, KEY);
     assert_eq!(
         (got.vote, got.prev_log_id, got.leader_commit),
@@ -95,11 +102,11 @@ fn requests_are_read_as_written_and_large_batches_not_copied() {
     for transferred in [true, false] {
         let mut request = VoteRequest::new(Vote::new(4, 2), Some(at(3, 12)));
         request.leadership_transfer = transferred;
-        let (_, got) = decode_request(encode_request(KEY, &Request::PreVote(request.clone()))).unwrap();
+        let (_, got) = request_in(encode_request(KEY, &Request::PreVote(request.clone())));
         assert!(matches!(got, Request::PreVote(got) if got == request));
     }
     let transfer = TransferLeaderRequest::new(Vote::new_committed(3, 2), 1, Some(at(3, 12)));
-    let (_, got) = decode_request(encode_request(KEY, &Request::TransferLeader(transfer.clone()))).unwrap();
+    let (_, got) = request_in(encode_request(KEY, &Request::TransferLeader(transfer.clone())));
     assert!(matches!(got, Request::TransferLeader(got) if got == transfer));
     let part = SnapshotPart {
         vote: Vote::new_committed(3, 2),
@@ -108,7 +115,7 @@ fn requests_are_read_as_written_and_large_batches_not_copied() {
         total: 105,
         bytes: Bytes::from_static(b"state"),
     };
-    let (_, Request::Snapshot(got)) = decode_request(encode_request(KEY, &Request::Snapshot(part))).unwrap() else {
+    let (_, Request::Snapshot(got)) = request_in(encode_request(KEY, &Request::Snapshot(part))) else {
         panic!("another request")
     };
     assert_eq!((got.meta.last_log_id, got.at, got.total, &got.bytes[..]), (Some(at(2, 5)), 100, 105, &b"state"[..]));
@@ -154,6 +161,19 @@ fn damage_on_the_way_is_seen_wherever_it_is() {
 }
 
 #[test]
+fn entries_beyond_the_last_index_are_refused() {
+    let sent = whole(encode_request(KEY, &append_of(vec![stored(11, 40, batch(5))])));
+    let length = u32::from_le_bytes(sent[..4].try_into().unwrap()) as usize;
+    let mut head = sent[8..8 + length].to_vec();
+    let at = head.windows(8).rposition(|bytes| bytes == 11_u64.to_le_bytes()).unwrap();
+    head[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let mut out = FrameWriter::default();
+    out.put_slice(&head);
+    let refused = decode_request(seal(out, vec![sent.slice(8 + length..)])).unwrap_err();
+    assert!(matches!(refused, WireError::Malformed(_)), "{refused}");
+}
+
+#[test]
 fn a_newer_version_is_refused_by_number() {
     let mut head = FrameWriter::default();
     head.put_u8(2);
@@ -189,4 +209,19 @@ proptest! {
         out.put_slice(&head);
         let _ = decode_request(seal(out, vec![sent.slice(8 + length..)]));
     }
+}
+
+#[test]
+fn a_pulse_and_its_answer_come_as_they_were_sent() {
+    let still = |last| Still { term: Term::new(4), last: LogIndex::new(last) };
+    let said = vec![(KEY, still(7)), (LogKey::new(*b"fedcba9876543210", 1), still(0))];
+    let sent = whole(encode_pulse(&said));
+    let one = "303132333435363738396162636465660700000004000000000000000700000000000000";
+    assert_eq!(hex(&sent.slice(8..8 + 6 + 36)), format!("010602000000{one}"));
+    assert!(matches!(decode_request(sent.clone().into()).unwrap(), Received::Pulse(got) if got == said));
+    for length in 0..sent.len() {
+        assert!(decode_request(sent.slice(..length).into()).is_err(), "cut at {length}");
+    }
+    let reply = Reply::Pulse { refused: [1, 5].into() };
+    assert_eq!(decode_reply(encode_reply(&reply)).unwrap(), reply);
 }

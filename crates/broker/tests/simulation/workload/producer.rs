@@ -30,9 +30,7 @@ pub async fn idempotent(clients: Clients, topic: KnownTopic, number: u32) {
     let mut to = *dice.pick(&clients.nodes);
     while !clients.is_ending.get() && !topic.is_going.get() {
         let mut window = Vec::new();
-        // An unknown producer may begin with any sequence, so its first batch goes alone (`docs/adr/022`).
-        let batches = if sequence == Sequence::new(0) { 1 } else { dice.between(1..=IN_FLIGHT_MAX) };
-        for _ in 0..batches {
+        for _ in 0..dice.between(1..=IN_FLIGHT_MAX) {
             let values: Vec<u64> = (0..dice.between(1..=3)).map(|_| clients.value()).collect();
             let stamp =
                 ProducerStamp { id: ProducerId::new(id), epoch: ProducerEpoch::new(epoch), first_sequence: sequence };
@@ -84,8 +82,14 @@ pub async fn idempotent(clients: Clients, topic: KnownTopic, number: u32) {
 fn is_lost(answer: Option<&Response>) -> Option<String> {
     match answer {
         Some(Response::Refused { code, words, .. }) => {
-            matches!(code, ErrorCode::OutOfOrderSequence | ErrorCode::ProducerFenced | ErrorCode::DuplicateSequence)
-                .then(|| format!("{code}: {words}"))
+            let is_lost = matches!(
+                code,
+                ErrorCode::UnknownProducer
+                    | ErrorCode::OutOfOrderSequence
+                    | ErrorCode::ProducerFenced
+                    | ErrorCode::DuplicateSequence
+            );
+            is_lost.then(|| format!("{code}: {words}"))
         }
         _ => None,
     }
@@ -118,7 +122,7 @@ pub async fn plain(clients: Clients, topic: KnownTopic, number: u32) {
     }
 }
 
-fn batch(values: &[u64], stamp: Option<ProducerStamp>, dice: &mut Dice) -> Bytes {
+pub fn batch(values: &[u64], stamp: Option<ProducerStamp>, dice: &mut Dice) -> Bytes {
     let mut builder = BatchBuilder::new(Compression::None);
     if let Some(stamp) = stamp {
         builder.set_producer(stamp);

@@ -273,6 +273,40 @@ fn a_wrong_server_fails_everything_at_once() {
     assert!(settled.iter().all(|(_, result)| result.as_ref().unwrap_err().outcome() == Outcome::NotDone));
 }
 
+#[test]
+fn a_producer_that_was_forgotten_begins_anew_with_what_is_surely_not_stored() {
+    let mut bench = Bench::new(options());
+    bench.push(2);
+    let (stored, _) = bench.send().unwrap();
+    bench.window.on_answer(stored, Ok(Offset::new(0))).unwrap();
+    bench.settled();
+    (0..2).for_each(|_| bench.push(1));
+    bench.send().unwrap();
+    bench.window.on_break(&broken());
+    let sent: Vec<_> = (0..2).map(|_| bench.send().unwrap().0).collect();
+    for correlation in sent {
+        bench.window.on_answer(correlation, Err(server_error(ErrorCode::UnknownProducer))).unwrap();
+    }
+    assert_eq!(bench.window.take_trouble(), None);
+    let error = bench.settled()[0].1.clone().unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "the server cannot tell whether the first attempt was stored");
+    assert_eq!(sequence_of(&bench.send().unwrap().1), (1, 0), "the second was never sent before");
+}
+
+#[test]
+fn what_is_unknown_behind_a_refused_start_goes_again_under_its_sequence() {
+    let mut bench = Bench::new(options());
+    (0..2).for_each(|_| bench.push(1));
+    let (_, _) = (bench.send().unwrap(), bench.send().unwrap());
+    bench.window.on_break(&broken());
+    let sent: Vec<_> = (0..2).map(|_| bench.send().unwrap().0).collect();
+    bench.window.on_answer(sent[0], Err(server_error(ErrorCode::LeaderUnavailable))).unwrap();
+    bench.window.on_answer(sent[1], Err(server_error(ErrorCode::UnknownProducer))).unwrap();
+    assert!(bench.window.take_trouble().is_some());
+    let again: Vec<_> = (0..2).map(|_| sequence_of(&bench.send().unwrap().1)).collect();
+    assert_eq!(again, [(0, 0), (0, 1)]);
+}
+
 /// A server that keeps the rules: five remembered batches, sequences without gaps, epochs that fence.
 #[derive(Default)]
 struct Server {
@@ -308,6 +342,9 @@ impl Server {
             return Ok(Offset::new(*offset));
         }
         if first != self.next_sequence {
+            if self.next_sequence == 0 {
+                return Err(server_error(ErrorCode::UnknownProducer));
+            }
             let code =
                 if first < self.next_sequence { ErrorCode::DuplicateSequence } else { ErrorCode::OutOfOrderSequence };
             return Err(server_error(code));

@@ -47,7 +47,7 @@ impl Admin {
         };
         let reports = described.into_iter().map(|(node, described)| (node, report(described))).collect();
         // What is wanted or under way is no problem.
-        let found = problems(&image, &reports).into_iter().filter_map(|problem| {
+        let found = problems(&image, &reports, &self.context.survey.move_ages()).into_iter().filter_map(|problem| {
             let severity = match problem.severity {
                 Severity::Notice => return None,
                 Severity::Warning => v1::Severity::Warning,
