@@ -45,6 +45,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use highwater_types::{EntryId, Offset};
@@ -94,6 +95,8 @@ struct Inner {
     manifest_written: Mutex<u64>,
     /// The marks of the data directory, for a log that was opened through one.
     marks: OnceLock<Arc<Marks>>,
+    /// Whether the last attempt to get space ahead of the appends found none, which was told then.
+    is_short_of_space: AtomicBool,
     me: Weak<Inner>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use bytes::Bytes;
@@ -84,6 +85,7 @@ impl Log {
             state: RwLock::new(LogState::default()),
             manifest_written: Mutex::new(0),
             marks: OnceLock::new(),
+            is_short_of_space: AtomicBool::new(false),
             me: me.clone(),
         });
         inner.publish(&lock(&inner.writer));

@@ -7,6 +7,7 @@
 //! found stays reserved, and the next call tries again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use highwater_types::{LogIndex, Timestamp};
 
@@ -282,9 +283,15 @@ impl Inner {
     /// A failure ahead of time is no failure yet, unless the disk is broken.
     fn is_fine_ahead(&self, result: Result<(), FileError>) -> bool {
         match self.room(result) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.is_short_of_space.store(false, Ordering::Relaxed);
+                true
+            }
             Err(RoomError::NoSpace(error)) => {
-                tracing::warn!(%error, "no disk space ahead of the appends");
+                // Every append asks again; once is enough to be told.
+                if !self.is_short_of_space.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "no disk space ahead of the appends");
+                }
                 false
             }
             Err(RoomError::Poisoned(_)) => false,

@@ -328,3 +328,19 @@ async fn an_entry_that_the_state_does_not_know_stops_the_replica() {
     assert!(!replica.leadership().borrow().serves_writes);
     let _ = KEY;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_a_group_is_not_begun_and_its_replica_lives_on() {
+    let rig = Rig::new();
+    let space = rig.data.space().unwrap();
+    // Enough for a checkpoint.
+    rig.disk.set_capacity(Some(space.total_bytes - space.free_bytes + 4_096));
+    let replica = Replica::open(rig.spec(rig.log(), Seen::default())).await.unwrap();
+    let refused = replica.initialize(&[NODE]).await.unwrap_err();
+    assert!(refused.to_string().contains("space"), "{refused}");
+    assert!(!replica.is_initialized().await.unwrap(), "nothing was stored");
+    rig.disk.set_capacity(None);
+    replica.initialize(&[NODE]).await.unwrap();
+    replica.wait_until_serving().await.unwrap();
+    replica.shutdown().await;
+}
