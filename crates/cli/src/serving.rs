@@ -73,8 +73,9 @@ async fn stop(servers: Vec<Server>) -> Result<(), CliError> {
 
 /// Writes log lines to standard error from now on.
 pub(crate) fn start_logging(filter: &str, format: LogFormat) -> Result<(), CliError> {
-    // The consensus library tells every step of every election at "info", and warns of what each brings with it.
-    let quiet = if filter.contains("openraft") { "" } else { ",openraft=error" };
+    // The consensus library tells every step of every election at "info", warns of what each brings with it, and has an error
+    // for every group that is asked something while it is closed. A group that fails is told by its node.
+    let quiet = if filter.contains("openraft") { "" } else { ",openraft=error,openraft::raft::raft_inner=off" };
     let filter = EnvFilter::try_new(format!("{filter}{quiet}"))
         .map_err(|error| CliError::BadLogFilter { filter: filter.to_owned(), cause: error.to_string() })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

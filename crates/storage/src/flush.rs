@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Rounds run back to back while there is work: what arrives during one is the next one's batch, so the group grows
-//! with the load and nothing ever waits on a timer.
+//! with the load. Only while many logs are written at the same time does a round wait a moment for more of them
+//! ([`gather`]): a few logs never wait on a timer.
 //!
 //! Never: knows what a log looks like, tries a failed sync again, or runs two rounds at once.
 //!
@@ -33,8 +34,11 @@ use crate::locks::lock;
 use crate::poison::{Poison, PoisonHook, Poisoned};
 use crate::reserve::Reserve;
 
+mod gather;
 #[cfg(test)]
 mod tests;
+
+use gather::Gather;
 
 /// Up to so many dirty files are synced one by one; above, the whole filesystem is synced once.
 ///
@@ -271,6 +275,11 @@ struct Counters {
     filesystem_syncs: AtomicU64,
 }
 
+#[expect(clippy::disallowed_methods, reason = "time is what it waits for; a condition would wake it with every append")]
+fn rest(pause: std::time::Duration) {
+    thread::sleep(pause);
+}
+
 /// What was announced since the last round. At most one entry a log, so it is bounded by the number of logs.
 #[derive(Default)]
 struct Queue {
@@ -300,9 +309,17 @@ impl Round {
 impl Shared {
     /// The thread: rounds while there is work, sleep while there is none.
     fn run(&self) {
+        let mut gather = Gather::default();
         loop {
             {
                 let mut queue = lock(&self.queue);
+                if queue.is_empty() && !queue.is_stopping {
+                    let waited = self.woken.wait_timeout(queue, gather::CALM_AFTER);
+                    queue = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+                    if queue.is_empty() {
+                        gather.calm_down();
+                    }
+                }
                 while queue.is_empty() && !queue.is_stopping {
                     queue = self.woken.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
                 }
@@ -310,11 +327,18 @@ impl Shared {
                     return;
                 }
             }
-            self.run_round();
+            if let Some(pause) = gather.pause() {
+                rest(pause);
+            }
+            self.run_round_and(|round| gather.note(round.logs.iter().map(|log| Arc::as_ptr(log).addr())));
         }
     }
 
     fn run_round(&self) -> bool {
+        self.run_round_and(|_| ())
+    }
+
+    fn run_round_and(&self, see: impl FnOnce(&Round)) -> bool {
         let _one_at_a_time = lock(&self.round);
         let votes = std::mem::take(&mut lock(&self.queue).votes);
         let mut round = Round { votes, logs: Vec::new() };
@@ -322,6 +346,7 @@ impl Shared {
             Ok(outcome) => outcome,
             Err(_panic) => Err(self.poison.set("the flush round panicked; see the log")),
         };
+        see(&round);
         let did_something = round.in_order().next().is_some();
         for source in round.in_order() {
             // What is durable stays so, whatever a callback does: the others hear the true outcome.

@@ -34,6 +34,8 @@ use crate::peer::{Answer, Lane, PeerError, Peers, Timing};
 /// Appends of one group to one peer that are not answered yet: so many, and so many bytes.
 const IN_FLIGHT_MAX: usize = 64;
 const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long news of nothing but a commit wait for entries that take them along. Only reads at a follower notice.
+const COMMIT_LINGER: Duration = Duration::from_millis(5);
 /// How long an append waits for its answer. A disk may be slow; a hanging peer is noticed by its silence long before.
 const APPEND_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a part of a snapshot waits, and its last one, which is answered when it is installed.
@@ -211,6 +213,10 @@ struct Appends<'s, S> {
     input: S,
     /// A request that was taken and is not sent yet.
     taken: Option<AppendEntriesRequest<TypeConfig>>,
+    /// A request without entries that is sent at this time, unless one with entries comes before.
+    lingering: Option<(AppendEntriesRequest<TypeConfig>, Instant)>,
+    /// The last entry that was sent.
+    sent: Option<LogId>,
     in_flight: VecDeque<InFlight>,
     in_flight_bytes: usize,
     /// When the oldest in flight became the oldest.
@@ -235,7 +241,12 @@ where
             return None;
         }
         let answered = loop {
+            if self.input_ended && self.taken.is_none() {
+                self.taken = self.lingering.take().map(|(request, _)| request);
+            }
             if let Some(request) = self.taken.take() {
+                // Entries bring the commit too, and their answer stands for both.
+                self.lingering = None;
                 match self.send(request).await {
                     Ok(()) => continue,
                     Err(error) => break Err(error),
@@ -254,7 +265,13 @@ where
                         None => break Err(self.client.silent(APPEND_PATIENCE)),
                     }
                 }
+                () = lingered(self.lingering.as_ref()) => self.taken = self.lingering.take().map(|(request, _)| request),
                 request = self.input.next(), if has_room && !self.input_ended => match request {
+                    Some(request) if self.may_linger(&request) => {
+                        let since = self.lingering.as_ref().map(|(_, until)| *until);
+                        let until = since.unwrap_or_else(|| self.peers.clock().instant() + COMMIT_LINGER);
+                        self.lingering = Some((request, until));
+                    }
                     Some(request) => self.taken = Some(request),
                     None => self.input_ended = true,
                 },
@@ -265,9 +282,16 @@ where
         Some((answered, self))
     }
 
+    /// Whether a request tells nothing but how far the log is committed. A probe has no entries either, but says where
+    /// the logs may agree.
+    fn may_linger(&self, request: &AppendEntriesRequest<TypeConfig>) -> bool {
+        request.entries.is_empty() && self.sent.is_some() && request.prev_log_id == self.sent
+    }
+
     async fn send(&mut self, request: AppendEntriesRequest<TypeConfig>) -> Result<(), Rpc> {
         let prev = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id()).or(prev);
+        self.sent = last;
         let is_late = last <= request.leader_commit;
         let carries = !request.entries.is_empty();
         let body = wire::encode_request(self.client.key, &Request::Append(request));
@@ -308,6 +332,14 @@ where
                 None => return Ok(result),
             }
         }
+    }
+}
+
+/// Until a lingering request is to be sent; for ever when there is none.
+async fn lingered(lingering: Option<&(AppendEntriesRequest<TypeConfig>, Instant)>) {
+    match lingering {
+        Some((_, until)) => tokio::time::sleep_until(*until).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -356,6 +388,8 @@ impl RaftNetworkV2<TypeConfig> for ReplicaClient {
                 peers,
                 input,
                 taken: Some(first),
+                lingering: None,
+                sent: None,
                 in_flight: VecDeque::new(),
                 in_flight_bytes: 0,
                 input_ended: false,

@@ -348,7 +348,7 @@ fn damage(kind: Kind, host: &mut Host, dice: &mut Dice) -> bool {
     };
     if done.is_ok() {
         note!("{kind:?} on machine {}: {} at {at} of {bytes}", host.machine, path.display());
-        host.is_damaged = true;
+        host.damaged.push(path);
     }
     done.is_ok()
 }

@@ -43,8 +43,9 @@ pub struct Host {
     pub disk_ms_max: u64,
     /// What its wall clock is ahead of the true time, in milliseconds.
     pub clock_ahead_ms: i64,
-    /// Set when its medium was damaged: from then on it may refuse to start.
-    pub is_damaged: bool,
+    /// The files in which its medium was damaged. A node may refuse to start because of one that the other nodes cannot
+    /// bring back.
+    pub damaged: Vec<PathBuf>,
     /// Set when its data directory was emptied: its old place is not given to it again.
     pub is_wiped: bool,
     /// Set when its disk was told to fail: then its node may give up.
@@ -79,7 +80,7 @@ impl Host {
             life: 0,
             disk_ms_max: 2,
             clock_ahead_ms: 0,
-            is_damaged: false,
+            damaged: Vec::new(),
             is_wiped: false,
             may_fail: false,
             end: None,
@@ -88,6 +89,16 @@ impl Host {
             dice,
             network,
         }
+    }
+
+    pub fn is_damaged(&self) -> bool {
+        !self.damaged.is_empty()
+    }
+
+    /// Whether a damaged file is a reason to stay down for ever: no log is, as the other replicas have what was in it.
+    pub fn may_stay_down(&self, words: &str) -> bool {
+        let is_named = |path: &&PathBuf| words.contains(&*path.to_string_lossy());
+        self.damaged.iter().filter(is_named).any(|path| !path.to_string_lossy().contains("/logs/"))
     }
 
     pub fn is_up(&self) -> bool {

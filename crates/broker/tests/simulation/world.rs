@@ -266,12 +266,17 @@ impl World {
 
     /// A node ended by itself. Whoever looks after it starts it again, but for one that refuses its damaged data.
     fn judge_end(&mut self, index: usize, end: End) {
+        let is_alone = self.hosts.len() == 1;
         let host = &mut self.hosts[index];
         let machine = host.machine;
         match end {
-            End::Refused(words) if host.is_damaged => {
+            End::Refused(words) if is_alone && host.is_damaged() => {
                 note!("machine {machine} stays down: {words}");
-                self.is_over = self.hosts.len() == 1;
+                self.is_over = true;
+                return;
+            }
+            End::Refused(words) if host.may_stay_down(&words) => {
+                note!("machine {machine} stays down: {words}");
                 return;
             }
             End::Refused(words) if host.is_wiped => {
@@ -281,7 +286,7 @@ impl World {
             End::Refused(words) if !host.may_fail => {
                 self.history.object("nodes_start", format!("machine {machine}: {words}"));
             }
-            End::Failed(failure) if !host.may_fail && !host.is_damaged => {
+            End::Failed(failure) if !host.may_fail && !host.is_damaged() => {
                 self.history.object("nodes_go_on", format!("machine {machine}: {failure}"));
             }
             End::Stopped => self.faults.stopped(host),
