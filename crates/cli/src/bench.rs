@@ -17,11 +17,12 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use highwater_broker::config::ByteSize;
 use highwater_client::{Client, NewTopic, NodeUsage, ProducerBuilder};
-use highwater_types::TopicName;
+use highwater_types::{NodeId, TopicName};
 
 use self::report::{BenchReport, ServerCost};
 use crate::args::ConnectArgs;
 use crate::clock;
+use crate::console::remark;
 use crate::error::CliError;
 use crate::output::OutputArgs;
 use crate::produce::SendingArgs;
@@ -143,35 +144,45 @@ impl Topic {
 
 /// What the nodes of the cluster say that they used since a moment, all of them together.
 struct CostMeter {
-    cpu_seconds_before: f64,
+    before: Usage,
 }
+
+/// What each process that answers has used since it started; nodes that share one are counted once.
+type Usage = BTreeMap<String, NodeUsage>;
 
 impl CostMeter {
     async fn start(client: &Client) -> Result<Self, CliError> {
-        let usage = Self::usage(client).await?;
-        Ok(Self { cpu_seconds_before: usage.cpu_seconds })
+        let (before, silent) = Self::usage(client).await?;
+        for node in silent {
+            // Told, because it makes the figures better than they are.
+            remark(format_args!("node {node} does not answer: what it costs is not counted"));
+        }
+        Ok(Self { before })
     }
 
     async fn stop(self, client: &Client) -> Result<ServerCost, CliError> {
-        let usage = Self::usage(client).await?;
-        let cpu_seconds = (usage.cpu_seconds - self.cpu_seconds_before).max(0.0);
-        Ok(ServerCost { cpu_seconds, ..usage })
+        let (after, _silent) = Self::usage(client).await?;
+        let mut cost = ServerCost { cpu_seconds: 0.0, rss_peak_bytes: 0 };
+        for (process, usage) in after {
+            // One that started meanwhile counts from its start.
+            let before = self.before.get(&process).map(|usage| usage.cpu).unwrap_or_default();
+            cost.cpu_seconds += usage.cpu.saturating_sub(before).as_secs_f64();
+            cost.rss_peak_bytes = cost.rss_peak_bytes.saturating_add(usage.rss_peak_bytes);
+        }
+        Ok(cost)
     }
 
-    /// The sum over all processes; nodes that share one are counted once. A node that does not answer would make the
-    /// figures better than they are, so it is an error.
-    async fn usage(client: &Client) -> Result<ServerCost, CliError> {
+    /// The usage, and who does not tell.
+    async fn usage(client: &Client) -> Result<(Usage, Vec<NodeId>), CliError> {
         let admin = client.admin();
-        let nodes = admin.describe_cluster().await.map_err(CliError::Request)?.nodes;
-        let mut processes = BTreeMap::new();
-        for node in nodes {
-            let usage = admin.node_usage_of(node.id).await.map_err(CliError::Request)?;
-            processes.insert(usage.process.clone(), usage);
+        let (mut usage, mut silent) = (Usage::new(), Vec::new());
+        for node in admin.describe_cluster().await.map_err(CliError::Request)?.nodes {
+            match admin.node_usage_of(node.id).await {
+                Ok(told) => drop(usage.insert(told.process.clone(), told)),
+                Err(error) if error.is_retryable() => silent.push(node.id),
+                Err(error) => return Err(CliError::Request(error)),
+            }
         }
-        let sum = |cost: ServerCost, usage: &NodeUsage| ServerCost {
-            cpu_seconds: cost.cpu_seconds + usage.cpu.as_secs_f64(),
-            rss_peak_bytes: cost.rss_peak_bytes.saturating_add(usage.rss_peak_bytes),
-        };
-        Ok(processes.values().fold(ServerCost { cpu_seconds: 0.0, rss_peak_bytes: 0 }, sum))
+        Ok((usage, silent))
     }
 }

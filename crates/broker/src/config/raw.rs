@@ -117,8 +117,8 @@ options! {
         /// and the limit of open files allow.
         replicas: Auto<u32> = "\"auto\"";
         /// Bytes a second with which this node brings replicas of what it leads up to date that are far behind: new ones, and
-        /// those of a node that was down. All of them together; replicas that keep up are not slowed. More than what
-        /// producers write, or these never end. From 1MiB to 1TiB.
+        /// those of a node that was down. All of them together; replicas that keep up are not slowed. While producers write, a
+        /// quarter of it, or a little more than they write. From 1MiB to 1TiB.
         catch_up_bytes_per_second: ByteSize = "\"256MiB\"";
         /// A request whose bytes stop coming is given up after this time, from 1s to 10m, and its memory freed.
         message_timeout: Period = "\"30s\"";

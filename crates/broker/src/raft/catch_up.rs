@@ -4,6 +4,9 @@
 //! Owns: the rate, one for all groups of the node, and the judgement which appends it is for. Never: slows what a replica
 //! that keeps up is sent, or holds anything: who has to wait, waits where its bytes are.
 //!
+//! While producers write, the rate is lower: a quarter, or a little more than what they write if that is more, because what is
+//! filled more slowly than it grows is never full.
+//!
 //! An append counts as catching up once more than [`GRACE_BYTES`] went to the same replica, one after the other, that the
 //! group had committed already without it. A replica that keeps up gets entries before they are committed; one that
 //! is just a little slower than the others stays within the grace.
@@ -22,16 +25,49 @@ const GRACE_BYTES: u64 = 16 * 1024 * 1024;
 /// What may go out at once after a rest.
 const BURST: Duration = Duration::from_millis(100);
 
+/// Over how long the rate of the producers is measured.
+const WINDOW: Duration = Duration::from_secs(1);
+/// Producers that write less than this, in bytes a second, are not in the way.
+const CALM_BYTES_PER_SECOND: u64 = 1024 * 1024;
+/// The part of the rate that is there while producers write.
+const BUSY_SHARE: u64 = 4;
+
 /// The rate of a node. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct CatchUp(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    bytes_per_second: u64,
+    /// With nothing else to do.
+    bytes_per_second_max: u64,
     clock: Clock,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
     /// When all that was let through so far has been sent at the rate.
-    paid_until: Mutex<Option<Instant>>,
+    paid_until: Option<Instant>,
+    live: Live,
+}
+
+/// What replicas that keep up are sent: what producers write.
+#[derive(Debug, Default)]
+struct Live {
+    began: Option<Instant>,
+    bytes: u64,
+    bytes_per_second: u64,
+}
+
+impl Live {
+    fn note(&mut self, bytes: u64, now: Instant) {
+        let took = now.duration_since(*self.began.get_or_insert(now));
+        if took >= WINDOW {
+            let rate = u128::from(self.bytes) * 1_000_000 / took.as_micros().max(1);
+            *self = Self { began: Some(now), bytes: 0, bytes_per_second: u64::try_from(rate).unwrap_or(u64::MAX) };
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
 }
 
 impl CatchUp {
@@ -42,7 +78,8 @@ impl CatchUp {
 
     /// So many bytes a second.
     pub(crate) fn at(bytes_per_second: u64, clock: Clock) -> Self {
-        Self(Some(Arc::new(Inner { bytes_per_second: bytes_per_second.max(1), clock, paid_until: Mutex::default() })))
+        let bytes_per_second_max = bytes_per_second.max(1);
+        Self(Some(Arc::new(Inner { bytes_per_second_max, clock, books: Mutex::default() })))
     }
 
     /// Waits until so many bytes may be sent. Whoever asks first goes first.
@@ -59,12 +96,28 @@ impl Inner {
     /// Takes the next free time for so many bytes; gives when that begins.
     fn book(&self, bytes: u64) -> Instant {
         let now = self.clock.instant();
-        let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.live.note(0, now);
+        let rate = self.rate_beside(books.live.bytes_per_second);
         let rested = now.checked_sub(BURST).unwrap_or(now);
-        let turn = paid_until.map_or(rested, |paid| paid.max(rested));
-        let micros = u128::from(bytes) * 1_000_000 / u128::from(self.bytes_per_second);
-        *paid_until = Some(turn + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)));
+        let turn = books.paid_until.map_or(rested, |paid| paid.max(rested));
+        let micros = u128::from(bytes) * 1_000_000 / u128::from(rate);
+        books.paid_until = Some(turn + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)));
         turn
+    }
+
+    /// The rate, in bytes a second, while producers write at theirs.
+    fn rate_beside(&self, live: u64) -> u64 {
+        if live < CALM_BYTES_PER_SECOND {
+            return self.bytes_per_second_max;
+        }
+        let above = live.saturating_add(live / 4);
+        above.max(self.bytes_per_second_max / BUSY_SHARE).clamp(1, self.bytes_per_second_max)
+    }
+
+    fn note_live(&self, bytes: u64) {
+        let now = self.clock.instant();
+        self.books.lock().unwrap_or_else(PoisonError::into_inner).live.note(bytes, now);
     }
 }
 
@@ -83,11 +136,14 @@ impl Progress {
 
     /// An append of so many bytes is about to go out; `is_late`: the group has committed all of it. Waits for its turn.
     pub(super) async fn send(&self, bytes: usize, is_late: bool) {
+        let bytes = bytes as u64;
         if !is_late {
             self.late_bytes.store(0, Ordering::Relaxed);
+            if let Some(inner) = &self.rate.0 {
+                inner.note_live(bytes);
+            }
             return;
         }
-        let bytes = bytes as u64;
         if self.late_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > GRACE_BYTES {
             self.rate.pass(bytes).await;
         }
@@ -120,6 +176,35 @@ mod tests {
         }
         let took = began.elapsed().as_secs_f64();
         assert!((9.5..=10.1).contains(&took), "100 MiB at 10 MiB/s took {took} s");
+    }
+
+    #[test]
+    fn producers_are_left_most_of_it_and_filling_still_ends() {
+        let rate = CatchUp::at(256 * MIB as u64, Clock::system());
+        let inner = rate.0.unwrap();
+        let beside = |live: usize| inner.rate_beside(live as u64) / MIB as u64;
+        assert_eq!(beside(0), 256);
+        assert_eq!(beside(10 * MIB), 64);
+        assert_eq!(beside(100 * MIB), 125, "more than what grows meanwhile");
+        assert_eq!(beside(1_000 * MIB), 256);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_producers_write_is_measured_and_forgotten_again() {
+        let rate = CatchUp::at(256 * MIB as u64, Clock::system());
+        let live = Progress::new(rate.clone());
+        for _ in 0..21 {
+            live.send(10 * MIB, false).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let inner = rate.0.clone().unwrap();
+        let measured = inner.books.lock().unwrap().live.bytes_per_second / MIB as u64;
+        assert!((90..=110).contains(&measured), "{measured} MiB/s of 100");
+        tokio::time::sleep(3 * WINDOW).await;
+        inner.book(1);
+        tokio::time::sleep(2 * WINDOW).await;
+        inner.book(1);
+        assert_eq!(inner.books.lock().unwrap().live.bytes_per_second, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -188,3 +188,14 @@ fn a_node_joins_takes_the_place_of_another_and_the_records_are_there() {
     let read = fixture.text(&["consume", "orders", "--offset", "start", "--exit-at-end"]);
     assert_eq!(read.lines().count(), 500);
 }
+
+#[test]
+fn a_load_goes_on_with_a_node_away_and_tells_whose_cost_it_leaves_out() {
+    let fixture = three();
+    fixture.run(&["topic", "create", "orders", "-r", "3"]).ok();
+    let data = tempfile::tempdir().unwrap();
+    drop(join(&fixture, data.path()));
+    let bench = fixture.run(&["bench", "produce", "--topic", "orders", "--count", "500"]);
+    assert_eq!(bench.code, Some(0), "{}", bench.stderr);
+    assert!(bench.stderr.contains("node 4 does not answer"), "{}", bench.stderr);
+}
