@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("storage", &["types"]),
     ("metadata", &["types"]),
+    ("groups", &["types"]),
     ("proto", &[]),
     ("client", &["types", "proto"]),
     ("broker", &["types", "storage", "metadata", "proto"]),
@@ -19,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What a crate that must not wait may never depend on.
 const ASYNC_CRATES: &[&str] = &["tokio", "tokio-util", "tokio-stream", "futures-util", "tonic", "openraft"];
-const SYNC: &[&str] = &["types", "storage", "metadata"];
+const SYNC: &[&str] = &["types", "storage", "metadata", "groups"];
 
 /// The only file that may hold `unsafe`.
 const UNSAFE_FILE: &str = "crates/storage/src/disk/map.rs";
