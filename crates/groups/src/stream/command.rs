@@ -129,7 +129,7 @@ pub struct JoinGroup {
     pub client: Client,
     /// How long it may be silent, in milliseconds.
     pub session_timeout_ms: u32,
-    /// How long it may take to join again when the group rebalances, in milliseconds.
+    /// How long it may take to join again when the group rebalances, in milliseconds; at least a second.
     pub rebalance_timeout_ms: u32,
     /// What kind of members the group has. In one of [`ProtocolType::session`] the server assigns.
     pub protocol_type: ProtocolType,

@@ -71,6 +71,15 @@ impl Group {
         self.is_assigned = true;
     }
 
+    /// Those who stay have to share anew, and another leader must know of it: until then the group has no assignments.
+    fn lose(&mut self, members: &[MemberId]) {
+        let before = self.members.len();
+        self.members.retain(|member| !members.contains(&member.id));
+        if self.members.len() < before {
+            (self.leader, self.is_assigned) = (None, false);
+        }
+    }
+
     fn replace(&mut self, old: &MemberId, new: &Member) {
         // Also after a second replay, when the old id is gone and the new one is there.
         if let Some(member) = self.members.iter_mut().find(|member| member.id == *old || member.id == new.id) {
@@ -159,7 +168,7 @@ impl GroupsImage {
                 }
             }),
             GroupRecord::MembersRemoved { group, members } => {
-                self.change(group, |group| group.members.retain(|member| !members.contains(&member.id)));
+                self.change(group, |group| group.lose(members));
             }
             GroupRecord::MemberReplaced { group, old, member } => {
                 self.change(group, |group| group.replace(old, member));

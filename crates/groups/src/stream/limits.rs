@@ -53,6 +53,9 @@ pub const GROUP_METADATA_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The longest session time-out, in milliseconds.
 pub const SESSION_TIMEOUT_MS_MAX: u32 = 30 * 60 * 1_000;
 
+/// The shortest rebalance time-out, in milliseconds: what is asked for below it is taken for this.
+pub const REBALANCE_TIMEOUT_MS_MIN: u32 = 1_000;
+
 /// How long a new member may wait in one join round, in milliseconds (Kafka's): its client may be long gone.
 pub const NEW_MEMBER_WAIT_MS: u64 = 5 * 60 * 1_000;
 

@@ -34,7 +34,7 @@ pub enum GroupRecord {
         /// What each was given.
         assignments: Vec<(MemberId, Bytes)>,
     },
-    /// Members are gone.
+    /// Members are gone. Those who stay go on in the same generation until they have shared anew.
     MembersRemoved {
         /// The group.
         group: GroupId,

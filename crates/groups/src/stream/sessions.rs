@@ -8,7 +8,8 @@
 //! - Sessions decide on the newest state, so membership here runs ahead of the image by what is not committed yet. They
 //!   are never taken back in parts: when a record cannot be committed, [`Outbox::fail`](super::Outbox::fail) takes them
 //!   away, and [`Sessions::new`] makes them anew from the image.
-//! - New sessions force no rebalance: every member of the image begins its session time-out anew.
+//! - New sessions force no rebalance, but for one that was under way because members went, or because the server
+//!   assigned another number of partitions. Every member of the image begins its session time-out anew.
 //! - A group that the image has members of is live. One that is not live is what the image says.
 //! - The agenda has each live group once, not later than its earliest deadline. Heartbeats only move deadlines on, so
 //!   they leave the agenda alone: the group is looked at in vain now and then, and put back.
@@ -50,12 +51,13 @@ pub struct Sessions {
 impl Sessions {
     /// Sessions for all members of the image. The image must hold everything that was committed before this leader.
     #[must_use]
-    pub fn new(config: Config, image: &GroupsImage, now: Moment) -> Self {
+    pub fn new(config: Config, image: &GroupsImage, context: &Context<'_>) -> Self {
+        let now = context.now;
         let config = config.bounded();
         let sweep_at = now.plus_ms(config.sweep_interval_ms);
         let mut sessions = Self { config, live: BTreeMap::new(), agenda: BTreeSet::new(), sweep_at, swept: None };
         for (id, group) in image.groups().filter(|(_, group)| !group.members.is_empty()) {
-            sessions.live.insert(id.clone(), LiveGroup::restore(id.clone(), group, now));
+            sessions.live.insert(id.clone(), LiveGroup::restore(id.clone(), group, context));
             sessions.reschedule(id);
         }
         sessions

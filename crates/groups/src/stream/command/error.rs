@@ -153,7 +153,7 @@ pub enum JoinError {
     #[error("there are {} groups already; delete some that nobody uses", limits::COORDINATOR_GROUPS_MAX)]
     TooManyGroups,
     /// A newer request of the same member took the place of this one.
-    #[error("member of group '{group}' has asked again, and this request is void")]
+    #[error("the member has asked group '{group}' again, and this request is void")]
     Superseded {
         /// The group.
         group: GroupId,
@@ -222,7 +222,7 @@ pub enum CommitError {
     /// It is not who it says.
     #[error(transparent)]
     Member(#[from] MemberError),
-    /// The leader is assigning; what was read before it cannot be committed now.
+    /// The member is only joining, or the leader is assigning: nothing was read in this generation yet.
     #[error("group '{group}' is rebalancing; join again")]
     RebalanceInProgress {
         /// The group.
@@ -367,12 +367,4 @@ pub enum FenceError {
     /// There is no such member.
     #[error(transparent)]
     Member(#[from] MemberError),
-}
-
-impl JoinError {
-    /// Whether the same request may succeed later, unchanged.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::GroupFull { .. } | Self::GroupTooLarge { .. } | Self::TooManyGroups)
-    }
 }

@@ -17,6 +17,7 @@ impl Sessions {
         let Some(group) = self.live.get_mut(id) else { return };
         group.scheduled = None;
         expire(group, step);
+        group.settle_at = step.now().plus_ms(limits::SETTLE_MS);
         match is_settled(group, image) {
             true => drop(self.live.remove(id)),
             false => self.reschedule(id),
@@ -76,10 +77,9 @@ fn end_round(group: &mut LiveGroup, step: &mut Step<'_>, now: Moment) {
 }
 
 /// Whether the image says all that there is to say of a group without members.
-fn is_settled(group: &mut LiveGroup, image: &GroupsImage) -> bool {
+fn is_settled(group: &LiveGroup, image: &GroupsImage) -> bool {
     let is_idle = matches!(group.phase, Phase::Empty | Phase::Dead) && group.reserved.is_empty();
     let has_members = image.group(&group.id).is_some_and(|known| !known.members.is_empty());
-    group.settle_at = group.settle_at.plus_ms(limits::SETTLE_MS);
     is_idle && !has_members && image.generation(&group.id) >= group.generation
 }
 

@@ -283,7 +283,7 @@ fn member(id: MemberId, command: &JoinGroup) -> Member {
         instance: command.instance.clone(),
         client: command.client.clone(),
         session_timeout_ms: command.session_timeout_ms,
-        rebalance_timeout_ms: command.rebalance_timeout_ms,
+        rebalance_timeout_ms: command.rebalance_timeout_ms.max(limits::REBALANCE_TIMEOUT_MS_MIN),
         protocols: command.protocols.iter().map(copy).collect(),
         subscription,
         owned,

@@ -5,13 +5,13 @@
 //! - Nobody waits in a sync unless the group is completing a rebalance, nor in a join unless it is preparing one.
 //! - Without members the phase is empty or dead; with members it is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_types::TopicId;
 
 use super::step::Step;
 use crate::stream::command::{
-    Answer, GroupState, Identity, JoinError, Joined, JoinedMember, MemberError, SyncError, Synced,
+    Answer, Context, GroupState, Identity, JoinError, Joined, JoinedMember, MemberError, SyncError, Synced,
 };
 use crate::stream::ids::{GenerationId, GroupId, InstanceId, MemberId, Moment, ProtocolName, ProtocolType, Ticket};
 use crate::stream::image::{Group, GroupsImage};
@@ -78,8 +78,11 @@ impl LiveMember {
         }
     }
 
+    /// It said something. One that is in no generation yet waits for us, and has its own time for that.
     pub(super) fn restart_session(&mut self, now: Moment) {
-        self.session_deadline = now.plus_ms(self.member.session_timeout_ms.into());
+        if self.is_recorded {
+            self.session_deadline = now.plus_ms(self.member.session_timeout_ms.into());
+        }
     }
 }
 
@@ -129,7 +132,8 @@ impl LiveGroup {
     }
 
     /// A group with members, of which another leader knew more.
-    pub(super) fn restore(id: GroupId, group: &Group, now: Moment) -> Self {
+    pub(super) fn restore(id: GroupId, group: &Group, context: &Context<'_>) -> Self {
+        let now = context.now;
         let mut live = Self {
             id,
             phase: Phase::Stable,
@@ -155,11 +159,12 @@ impl LiveGroup {
             restored.give_up_deadline = must_give_up.then(|| now.plus_ms(restored.member.rebalance_timeout_ms.into()));
         }
         let deadline = live.rebalance_deadline(now);
+        let is_whole = !live.is_assigned_by_server() || live.is_whole(context);
         match (group.is_assigned, &group.leader) {
-            (true, _) => {}
+            (true, _) if is_whole => {}
             (false, Some(_)) => (live.phase, live.sync_deadline) = (Phase::Completing, Some(deadline)),
-            // A generation without a leader and without assignments fences the one before it.
-            (false, None) => live.phase = Phase::Preparing(JoinRound { deadline, delay: None }),
+            // Without a leader and without assignments all have to join again: members went, or there was a fence.
+            _ => live.phase = Phase::Preparing(JoinRound { deadline, delay: None }),
         }
         live
     }
@@ -242,6 +247,15 @@ impl LiveGroup {
         self.phase == Phase::Stable && self.is_assigned_by_server() && is_read()
     }
 
+    /// Whether the server gave out just the partitions that there are.
+    fn is_whole(&self, context: &Context<'_>) -> bool {
+        let members = || self.members.values().map(|held| &held.member);
+        let held: BTreeSet<_> = members().flat_map(Member::may_hold).collect();
+        let read: BTreeSet<_> = members().filter_map(|member| member.subscription.as_ref()).flatten().collect();
+        let count = |topic: &TopicId| usize::try_from((context.partitions)(*topic)).unwrap_or(usize::MAX);
+        held.len() == read.into_iter().fold(0, |sum: usize, topic| sum.saturating_add(count(topic)))
+    }
+
     /// The slowest member sets how long all are waited for.
     pub(super) fn rebalance_deadline(&self, now: Moment) -> Moment {
         let timeouts = self.members.values().map(|member| member.member.rebalance_timeout_ms);
@@ -251,7 +265,7 @@ impl LiveGroup {
     pub(super) fn next_deadline(&self) -> Option<Moment> {
         let of_phase = match self.phase {
             Phase::Preparing(JoinRound { deadline, delay }) => Some(delay.map_or(deadline, |delay| delay.until)),
-            Phase::Empty | Phase::Dead => Some(self.settle_at),
+            Phase::Empty | Phase::Dead => self.reserved.is_empty().then_some(self.settle_at),
             Phase::Completing | Phase::Stable => None,
         };
         let of_members = self.members.values().filter_map(LiveMember::deadline);

@@ -102,11 +102,11 @@ impl Sessions {
             (Some(live), None) if live.has_members() => Err(CommitError::NotEmpty { group: id.clone() }),
             (_, None) => Ok(()),
             (Some(live), Some(by)) => {
-                live.member_of(by)?.restart_session(step.now());
-                match live.phase {
-                    Phase::Completing => Err(CommitError::RebalanceInProgress { group: id.clone() }),
-                    _ => Ok(()),
-                }
+                let member = live.member_of(by)?;
+                member.restart_session(step.now());
+                // One that is only joining read nothing in this generation, even if it guesses its number.
+                let is_in_it = member.is_recorded && live.phase != Phase::Completing;
+                is_in_it.then_some(()).ok_or_else(|| CommitError::RebalanceInProgress { group: id.clone() })
             }
             (None, Some(Identity { member, instance, .. })) => {
                 let (group, member, instance) = (id.clone(), Some(member.clone()), instance.clone());
