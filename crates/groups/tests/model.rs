@@ -423,7 +423,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
     fn groups_keep_their_promises(ops in ops()) {
         let mut world = World::new();

@@ -136,10 +136,11 @@ impl GroupsImage {
         self.groups.is_empty()
     }
 
-    /// The generation of a group, or the one above which it would begin.
+    /// The generation of a group, or the one above which its first would begin.
     #[must_use]
     pub fn generation(&self, group: &GroupId) -> GenerationId {
-        self.group(group).map_or(self.retired, |group| group.generation)
+        let known = self.group(group).map(|group| group.generation);
+        known.filter(|generation| *generation > GenerationId::default()).unwrap_or(self.retired)
     }
 
     /// Takes in one entry of the log. An entry that the image holds already changes nothing, so a snapshot may be newer
@@ -193,10 +194,10 @@ impl GroupsImage {
         }
     }
 
+    /// A new group has generation 0, whatever is retired: that number may have grown by another group since the first
+    /// generation of this one was decided. It counts where generations are decided, not where they are replayed.
     fn group_or_new(&mut self, group: &GroupId) -> &mut Group {
-        let generation = self.retired;
-        let new = || Arc::new(Group { generation, ..Group::default() });
-        Arc::make_mut(self.groups.entry(group.clone()).or_insert_with(new))
+        Arc::make_mut(self.groups.entry(group.clone()).or_default())
     }
 
     fn change(&mut self, group: &GroupId, change: impl FnOnce(&mut Group)) {
@@ -216,5 +217,44 @@ impl GroupsImage {
         for group in self.groups.values_mut().filter(|group| holds(group)) {
             Arc::make_mut(group).offsets.remove_topic(topic);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(group: &GroupId, generation: i32) -> GroupRecord {
+        GroupRecord::GenerationStarted(Generation {
+            group: group.clone(),
+            generation: GenerationId::new(generation),
+            protocol_type: None,
+            protocol: None,
+            leader: None,
+            is_assigned: true,
+            started_at: Timestamp::default(),
+            members: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_deleted_group_does_not_outrun_the_generation_of_another() {
+        let (old, new) = (GroupId::new("old").unwrap(), GroupId::new("new").unwrap());
+        let committed = GroupRecord::OffsetsCommitted {
+            group: new.clone(),
+            committed_at: Timestamp::default(),
+            offsets: Vec::new(),
+        };
+        let mut image = GroupsImage::default();
+        // The third was decided before the second was committed.
+        for record in [started(&old, 6), GroupRecord::GroupDeleted { group: old.clone() }, committed, started(&new, 3)]
+        {
+            image.replay(&record);
+        }
+        assert_eq!(image.generation(&new), GenerationId::new(3));
+        assert_eq!(image.generation(&old), GenerationId::new(6));
+        // Within one group it never goes back.
+        image.replay(&started(&new, 2));
+        assert_eq!(image.generation(&new), GenerationId::new(3));
     }
 }

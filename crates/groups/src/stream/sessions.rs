@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_types::TopicId;
 
 use super::command::{Answer, Command, Context, Decision};
-use super::ids::{GroupId, Moment, Ticket};
+use super::ids::{GenerationId, GroupId, Moment, Ticket};
 use super::image::GroupsImage;
 use super::limits;
 use live::LiveGroup;
@@ -43,6 +43,9 @@ pub struct Sessions {
     config: Config,
     live: BTreeMap<GroupId, LiveGroup>,
     agenda: BTreeSet<(Moment, GroupId)>,
+    /// No generation up to this one is decided again. It stands for groups that are live no more and that the image
+    /// does not have: they are deleted, or their records are still on their way.
+    floor: GenerationId,
     sweep_at: Moment,
     /// Where the sweep goes on.
     swept: Option<GroupId>,
@@ -55,7 +58,14 @@ impl Sessions {
         let now = context.now;
         let config = config.bounded();
         let sweep_at = now.plus_ms(config.sweep_interval_ms);
-        let mut sessions = Self { config, live: BTreeMap::new(), agenda: BTreeSet::new(), sweep_at, swept: None };
+        let mut sessions = Self {
+            config,
+            live: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            floor: GenerationId::default(),
+            sweep_at,
+            swept: None,
+        };
         for (id, group) in image.groups().filter(|(_, group)| !group.members.is_empty()) {
             sessions.live.insert(id.clone(), LiveGroup::restore(id.clone(), group, context));
             sessions.reschedule(id);
@@ -136,7 +146,8 @@ impl Sessions {
 
     /// The live group, made from the image when it is not live yet.
     fn make_live(&mut self, image: &GroupsImage, id: &GroupId) -> &mut LiveGroup {
-        self.live.entry(id.clone()).or_insert_with(|| LiveGroup::load(id.clone(), image))
+        let floor = self.floor;
+        self.live.entry(id.clone()).or_insert_with(|| LiveGroup::load(id.clone(), image, floor))
     }
 
     /// Puts a group on the agenda where it belongs.

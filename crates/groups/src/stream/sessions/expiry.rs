@@ -6,7 +6,7 @@ use super::Sessions;
 use super::live::{InitialDelay, JoinRound, LiveGroup, LiveMember, Phase};
 use super::step::Step;
 use super::{member, rebalance};
-use crate::stream::ids::{GenerationId, GroupId, Moment};
+use crate::stream::ids::{GroupId, Moment};
 use crate::stream::image::{Group, GroupsImage};
 use crate::stream::limits;
 use crate::stream::record::GroupRecord;
@@ -18,9 +18,16 @@ impl Sessions {
         group.scheduled = None;
         expire(group, step);
         group.settle_at = step.now().plus_ms(limits::SETTLE_MS);
-        match is_settled(group, image) {
-            true => drop(self.live.remove(id)),
+        match is_settled(group, image.group(id)) {
+            true => self.forget(image, id),
             false => self.reschedule(id),
+        }
+    }
+
+    fn forget(&mut self, image: &GroupsImage, id: &GroupId) {
+        let decided = self.live.remove(id).and_then(|group| group.decided);
+        if let (None, Some(decided)) = (image.group(id), decided) {
+            self.floor = self.floor.max(decided);
         }
     }
 
@@ -30,7 +37,9 @@ impl Sessions {
         let mut last = None;
         let mut groups = image.groups_after(self.swept.as_ref());
         for (id, group) in groups.by_ref().take(limits::SWEEP_GROUPS_MAX) {
-            if is_unused(group, self.live.get(id), image.generation(id)) {
+            let is_unused = |live: &LiveGroup| live.is_idle() && live.is_caught_up(group);
+            let is_unused = group.members.is_empty() && self.live.get(id).is_none_or(is_unused);
+            if is_unused {
                 room = room.saturating_sub(expire_offsets(step, id, group, room));
             }
             last = Some(id.clone());
@@ -76,19 +85,10 @@ fn end_round(group: &mut LiveGroup, step: &mut Step<'_>, now: Moment) {
     }
 }
 
-/// Whether the image says all that there is to say of a group without members.
-fn is_settled(group: &LiveGroup, image: &GroupsImage) -> bool {
-    let is_idle = matches!(group.phase, Phase::Empty | Phase::Dead) && group.reserved.is_empty();
-    let has_members = image.group(&group.id).is_some_and(|known| !known.members.is_empty());
-    is_idle && !has_members && image.generation(&group.id) >= group.generation
-}
-
-/// Whether nobody uses a group, nor is about to.
-fn is_unused(group: &Group, live: Option<&LiveGroup>, generation: GenerationId) -> bool {
-    let is_idle = |live: &LiveGroup| {
-        matches!(live.phase, Phase::Empty | Phase::Dead) && live.reserved.is_empty() && live.generation <= generation
-    };
-    group.members.is_empty() && live.is_none_or(is_idle)
+/// Whether the image says all that there is to say of a group.
+fn is_settled(group: &LiveGroup, known: Option<&Group>) -> bool {
+    let is_caught_up = |known| group.phase != Phase::Dead && group.is_caught_up(known);
+    group.is_idle() && known.is_none_or(is_caught_up)
 }
 
 /// Returns how many offsets are gone.

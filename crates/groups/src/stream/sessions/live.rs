@@ -91,6 +91,8 @@ pub(super) struct LiveGroup {
     pub(super) id: GroupId,
     pub(super) phase: Phase,
     pub(super) generation: GenerationId,
+    /// The newest generation that was decided here; the image may not have it yet.
+    pub(super) decided: Option<GenerationId>,
     pub(super) protocol_type: Option<ProtocolType>,
     pub(super) protocol: Option<ProtocolName>,
     pub(super) leader: Option<MemberId>,
@@ -110,12 +112,13 @@ pub(super) struct LiveGroup {
 }
 
 impl LiveGroup {
-    /// A group without members, as the image has it or as it begins.
-    pub(super) fn load(id: GroupId, image: &GroupsImage) -> Self {
+    /// A group without members, as the image has it or as it begins. Its next generation is above `floor`.
+    pub(super) fn load(id: GroupId, image: &GroupsImage, floor: GenerationId) -> Self {
         let known = image.group(&id);
         Self {
             phase: Phase::Empty,
-            generation: image.generation(&id),
+            generation: image.generation(&id).max(floor),
+            decided: None,
             protocol_type: known.and_then(|group| group.protocol_type.clone()),
             protocol: None,
             leader: None,
@@ -138,6 +141,7 @@ impl LiveGroup {
             id,
             phase: Phase::Stable,
             generation: group.generation,
+            decided: None,
             protocol_type: group.protocol_type.clone(),
             protocol: group.protocol.clone(),
             leader: group.leader.clone(),
@@ -167,6 +171,22 @@ impl LiveGroup {
             _ => live.phase = Phase::Preparing(JoinRound { deadline, delay: None }),
         }
         live
+    }
+
+    /// The number of the next generation.
+    pub(super) fn advance(&mut self) {
+        self.generation = self.generation.next();
+        self.decided = Some(self.generation);
+    }
+
+    /// Whether nobody is in it, nor is about to be.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Empty | Phase::Dead) && self.reserved.is_empty()
+    }
+
+    /// Whether the image has caught up with what was decided of its members.
+    pub(super) fn is_caught_up(&self, known: &Group) -> bool {
+        known.members.is_empty() && self.decided.is_none_or(|decided| known.generation >= decided)
     }
 
     /// A new member, as yet in no generation.

@@ -66,7 +66,7 @@ pub(super) fn finish(group: &mut LiveGroup, step: &mut Step<'_>) {
         record_loss(group, step, &out);
         return wait_on(group, step);
     }
-    group.generation = group.generation.next();
+    group.advance();
     group.protocol = vote(group);
     group.leader = elect(group);
     match group.is_assigned_by_server() {
@@ -98,7 +98,7 @@ pub(super) fn record_loss(group: &mut LiveGroup, step: &mut Step<'_>, taken: &[L
         return step.record(GroupRecord::MembersRemoved { group: group.id.clone(), members: recorded });
     }
     (group.protocol, group.leader, group.sync_deadline) = (None, None, None);
-    group.generation = group.generation.next();
+    group.advance();
     step.record(GroupRecord::GenerationStarted(generation(group, step, true)));
 }
 
@@ -132,7 +132,7 @@ pub(super) fn fence(group: &mut LiveGroup, step: &mut Step<'_>) {
         return;
     }
     begin(group, step);
-    group.generation = group.generation.next();
+    group.advance();
     group.leader = None;
     step.record(GroupRecord::GenerationStarted(generation(group, step, false)));
 }
