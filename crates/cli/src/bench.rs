@@ -177,6 +177,11 @@ impl CostMeter {
         let admin = client.admin();
         let (mut usage, mut silent) = (Usage::new(), Vec::new());
         for node in admin.describe_cluster().await.map_err(CliError::Request)?.nodes {
+            // One that has not told its version was just asked in vain; to ask again takes as long as a request may.
+            if node.version.is_none() {
+                silent.push(node.id);
+                continue;
+            }
             match admin.node_usage_of(node.id).await {
                 Ok(told) => drop(usage.insert(told.process.clone(), told)),
                 Err(error) if error.is_retryable() => silent.push(node.id),

@@ -69,11 +69,12 @@ async fn keep(
 ) {
     let mut retry = RETRY_MIN;
     let mut told: Option<String> = None;
+    let mut failures = 0;
     loop {
         let address = addresses.borrow_and_update().clone();
         let error = match dial(shared, node, &address).await {
             Ok(link) => {
-                told = None;
+                (told, failures) = (None, 0);
                 let since = shared.clock.instant();
                 let reason = run(shared, node, link, &address, &mut addresses, states).await;
                 tracing::info!(%node, address, reason, "the connection to a node was lost");
@@ -87,7 +88,9 @@ async fn keep(
             Err(error) => error,
         };
         let words = error.to_string();
-        if told.as_ref() != Some(&words) {
+        failures += 1;
+        // Once is nothing: nodes that start together find each other half started.
+        if failures > 1 && told.as_ref() != Some(&words) {
             tracing::warn!(%node, %error, "a node cannot be reached; trying again");
             told = Some(words);
         }
