@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::limits;
-use crate::position::number;
+use crate::number;
 
 number! {
     /// A partition of a topic, counted from 0.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+/// A newtype around a plain number: `number! { /// What it is. Name(u64) }`.
+#[macro_export]
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -25,14 +27,13 @@ macro_rules! number {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(&self.0, f)
             }
         }
     };
 }
-pub(crate) use number;
 
 number! {
     /// The position of an entry in one Raft log, counted from 0.

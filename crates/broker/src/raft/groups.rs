@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use bytes::{Bytes, BytesMut};
-use highwater_storage::{Log, LogKey, framed_bytes};
+use highwater_storage::{Log, LogKey, ReserveError, framed_bytes};
 use highwater_types::{NodeId, Term};
 use openraft::EntryPayload;
 use openraft::raft::AppendEntriesResponse;
@@ -49,14 +49,21 @@ impl Looking {
 pub(crate) struct Registered {
     groups: Groups,
     key: LogKey,
-    arriving: Arc<AtomicU64>,
+    group: Arc<Group>,
+}
+
+impl Registered {
+    /// See [`Group::make_room_for_own`].
+    pub(super) fn make_room_for_own(&self) -> Result<(), ReserveError> {
+        self.group.make_room_for_own()
+    }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut groups = self.groups.0.write().unwrap_or_else(PoisonError::into_inner);
         // Another replica of the group may have been opened since.
-        if groups.get(&self.key).is_some_and(|group| Arc::ptr_eq(&group.arriving, &self.arriving)) {
+        if groups.get(&self.key).is_some_and(|group| Arc::ptr_eq(group, &self.group)) {
             groups.remove(&self.key);
         }
     }
@@ -112,10 +119,10 @@ impl Groups {
         recovery: Recovery,
         pacer: Arc<Pacer>,
     ) -> Registered {
-        let arriving = Arc::<AtomicU64>::default();
-        let group = Group { raft, log, recovery, pacer, arriving: Arc::clone(&arriving), incoming: Mutex::default() };
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(group));
-        Registered { groups: self.clone(), key, arriving }
+        let (arriving, incoming) = (Arc::default(), Mutex::default());
+        let group = Arc::new(Group { raft, log, recovery, pacer, arriving, incoming });
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&group));
+        Registered { groups: self.clone(), key, group }
     }
 
     /// A look at the table that does not keep it.
@@ -192,7 +199,7 @@ impl Group {
                 self.raft.pre_vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string())
             }
             Request::TransferLeader(transfer) => {
-                if !self.can_lead() {
+                if self.make_room_for_own().is_err() {
                     return Err("its disk is full".to_owned());
                 }
                 self.pacer.forget_leader();
@@ -203,9 +210,10 @@ impl Group {
         }
     }
 
-    /// Whether the log has space for the entry with which a leader begins. One that finds none is the end of the group.
-    pub(super) fn can_lead(&self) -> bool {
-        self.log.reserve(self.arriving.load(Ordering::Relaxed) + OWN_BYTES_MAX).is_ok()
+    /// Makes sure that the log has space for entries that openraft makes by itself, such as the one with which a leader
+    /// begins: one that finds none is the end of the group.
+    pub(super) fn make_room_for_own(&self) -> Result<(), ReserveError> {
+        self.log.reserve(self.arriving.load(Ordering::Relaxed) + OWN_BYTES_MAX)
     }
 
     /// Makes sure that the log has space for these entries, and for those before them. An append that finds none is the

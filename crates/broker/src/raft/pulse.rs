@@ -232,7 +232,7 @@ fn look(groups: &Groups, now: Instant) -> (Vec<(Arc<Pacer>, Verdict)>, ToSay) {
     groups.for_each(|key, group| {
         let (verdict, pulse) = group.pacer.look(now);
         // A replica on a full disk votes for others, who can write.
-        let is_able = verdict != Verdict::Campaign || group.can_lead();
+        let is_able = verdict != Verdict::Campaign || group.make_room_for_own().is_ok();
         if verdict != Verdict::Rest && is_able {
             verdicts.push((Arc::clone(&group.pacer), verdict));
         }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::checkpoint::{self, CheckpointError};
 use super::config::config;
 use super::fence::FencedResponder;
-use super::groups::{OWN_BYTES_MAX, Registered};
+use super::groups::Registered;
 use super::log_store::{Installed, LogStore};
 use super::network::PeerNetwork;
 use super::pulse::Pacer;
@@ -72,7 +72,7 @@ struct Inner {
     failure: watch::Receiver<Option<ReplicaFailure>>,
     failure_marks: watch::Sender<Option<ReplicaFailure>>,
     recovery: Recovery,
-    _registered: Registered,
+    registered: Registered,
     /// Whether writes wait for a hand-over of the leadership.
     held_back: watch::Sender<bool>,
     /// Whether a change of the members is under way.
@@ -192,7 +192,7 @@ impl Replica {
             failure,
             failure_marks,
             recovery,
-            _registered: registered,
+            registered,
             held_back,
             is_changing,
             stop,
@@ -305,10 +305,9 @@ impl Replica {
         }
     }
 
-    /// Makes sure that the log has space for entries that openraft makes by itself: one that finds none is the end of the
-    /// group.
+    /// Makes sure that the log has space for entries that openraft makes by itself.
     pub(super) fn make_room_for_own(&self) -> Result<(), ReserveError> {
-        self.0.log.reserve(OWN_BYTES_MAX)
+        self.0.registered.make_room_for_own()
     }
 
     pub(super) fn pacer(&self) -> &Pacer {

@@ -6,6 +6,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use highwater_types::number;
+
 use super::limits;
 
 /// Why a text is no id or name.
@@ -150,34 +152,6 @@ impl ProtocolType {
     pub fn is_session(&self) -> bool {
         &*self.0 == Self::SESSION
     }
-}
-
-macro_rules! number {
-    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name($inner);
-
-        impl $name {
-            /// Wraps the plain number.
-            #[must_use]
-            pub const fn new(value: $inner) -> Self {
-                Self(value)
-            }
-
-            /// The plain number.
-            #[must_use]
-            pub const fn get(self) -> $inner {
-                self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
 }
 
 number! {
