@@ -38,6 +38,10 @@ deny:
 fuzz TARGET SECONDS="60":
     ./fuzz/run {{ TARGET }} {{ SECONDS }}
 
+# damaged requests over Kafka's protocol against a server, at length
+fuzz-kafka SECONDS="3600":
+    HIGHWATER_FUZZ_SECONDS={{ SECONDS }} cargo test --locked --workspace --test kafka mutations -- --nocapture
+
 # the storage model test at length: random operations, a crash at every disk operation
 crash POINTS="1000000":
     HIGHWATER_CRASH_POINTS={{ POINTS }} cargo test --locked --release -p highwater-storage --lib log::tests::model -- --nocapture

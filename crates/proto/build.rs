@@ -10,7 +10,8 @@ const ROOT: &str = "../../proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={ROOT}");
-    let public = ["common", "produce", "read", "admin"].map(|name| format!("highwater/v1/{name}.proto"));
+    let public =
+        ["common", "produce", "read", "admin", "group", "queue"].map(|name| format!("highwater/v1/{name}.proto"));
     let descriptors = protox::compile(public, [ROOT])?;
     let out = env::var("OUT_DIR")?;
     // Reflection serves these; what nodes say to each other is not among them.

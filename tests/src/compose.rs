@@ -9,12 +9,27 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// The variables of `deploy/docker-compose.yml` for the ports that are published on this machine.
+pub const PORT_VARIABLES: [&str; 9] = [
+    "HIGHWATER_PORT_1",
+    "HIGHWATER_PORT_2",
+    "HIGHWATER_PORT_3",
+    "HIGHWATER_HTTP_PORT_1",
+    "HIGHWATER_HTTP_PORT_2",
+    "HIGHWATER_HTTP_PORT_3",
+    "HIGHWATER_KAFKA_PORT_1",
+    "HIGHWATER_KAFKA_PORT_2",
+    "HIGHWATER_KAFKA_PORT_3",
+];
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Compose {
     project: String,
     image: String,
     subnet: String,
+    /// What `PORT_VARIABLES` are set to.
+    ports: [u16; PORT_VARIABLES.len()],
     folder: tempfile::TempDir,
 }
 
@@ -78,7 +93,21 @@ impl Compose {
             ));
         }
         std::fs::write(folder.path().join("override.yml"), text).expect("a file can be written");
-        Self { project: format!("highwater-test-{number}"), image: image.to_owned(), subnet, folder }
+        // Not those of anybody else.
+        let ports = PORT_VARIABLES.map(|_| crate::cluster::ports::free());
+        Self { project: format!("highwater-test-{number}"), image: image.to_owned(), subnet, ports, folder }
+    }
+
+    /// Where clients of Kafka on this machine reach the nodes.
+    #[must_use]
+    pub fn kafka_addresses(&self) -> Vec<String> {
+        self.ports.iter().skip(6).map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// Where clients of Kafka reach a node that are on its network.
+    #[must_use]
+    pub fn kafka_address_inside(&self, node: u64) -> String {
+        format!("{}.{}:9092", self.subnet, 10 + node)
     }
 
     /// Where a node serves clients.
@@ -92,9 +121,8 @@ impl Compose {
         let file: PathBuf = root().join("deploy/docker-compose.yml");
         command.arg("-p").arg(&self.project).arg("-f").arg(file).arg("-f").arg(self.folder.path().join("override.yml"));
         command.env("HIGHWATER_IMAGE", &self.image);
-        // Published ports are not used here, and must not be those of anybody else.
-        for name in ["HIGHWATER_PORT_1", "HIGHWATER_PORT_2", "HIGHWATER_PORT_3"] {
-            command.env(name, crate::cluster::ports::free().to_string());
+        for (name, port) in PORT_VARIABLES.into_iter().zip(self.ports) {
+            command.env(name, port.to_string());
         }
         command.args(arguments).output().expect("docker-compose runs")
     }

@@ -13,6 +13,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod compose;
 pub mod history;
+pub mod kafka_clients;
 pub mod node;
 pub mod run;
 pub mod text;

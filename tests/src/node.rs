@@ -83,7 +83,7 @@ impl Node {
             .arg(verb)
             .arg("--data")
             .arg(data)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0"])
             .args(peers)
             .args(arguments)
             .stdin(Stdio::null())

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use highwater_tests::chaos::workload::{Crowd, Setting, Workload};
 use highwater_tests::chaos::{Dice, finish};
 use highwater_tests::compose::{Compose, available, image};
 use highwater_tests::history::{Answer, Call, Kind, Recorder, Requirements, judge};
+use highwater_tests::kafka_clients::{Tool, installed};
 
 const PARTITIONS: u32 = 3;
 
@@ -37,6 +40,7 @@ async fn containers_that_are_disconnected_and_killed_lose_nothing() {
         pause: Duration::from_millis(5),
     };
     make_topic(&setting, &compose).await;
+    kafka_inside_and_outside(&compose);
     let crowd = Crowd { producers: 2, readers: 1, thin: 1, topic_makers: 0 };
     let mut workload = Workload::start(&setting, crowd, &Dice::new(1));
     advance(&history, &compose, 500).await;
@@ -99,6 +103,40 @@ async fn make_topic(setting: &Setting, compose: &Compose) {
         }
     }
     setting.history.note(Kind::Done { op, answer: Answer::Plain });
+}
+
+/// Programs of this machine reach every node by Kafka's protocol, and those in the network are told other addresses.
+fn kafka_inside_and_outside(compose: &Compose) {
+    let kcat = match installed(Tool::Kcat, Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+        Ok(kcat) => kcat,
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: a part of 1 test, Kafka from outside the containers: {why}");
+            return;
+        }
+    };
+    let kcat = |at: &str, arguments: &[&str]| {
+        let ran =
+            Command::new("timeout").arg("20").arg(&kcat).args(["-b", at]).args(arguments).output().expect("kcat runs");
+        assert!(ran.status.success(), "{}\n{}", String::from_utf8_lossy(&ran.stderr), compose.logs());
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    let outside = compose.kafka_addresses();
+    let (first, second) = (outside.first().expect("three nodes"), outside.get(1).expect("three nodes"));
+    let tells = |at: &str, due: &[String]| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // A node is told of once the others hear of it.
+        loop {
+            let seen = kcat(at, &["-L", "-t", "chaos"]);
+            if due.iter().all(|address| seen.contains(&format!("at {address}"))) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{at} does not tell {due:?}: {seen}");
+        }
+    };
+    tells(first, &outside);
+    tells(&compose.kafka_address_inside(1), &[1, 2, 3].map(|node| format!("node-{node}:9092")));
+    // From all nodes, wherever the leaders of the partitions are.
+    kcat(second, &["-C", "-t", "chaos", "-o", "beginning", "-e", "-q"]);
 }
 
 /// Waits until so many more records are acknowledged.

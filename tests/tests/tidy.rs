@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("groups", &["types"]),
     ("proto", &[]),
     ("client", &["types", "proto"]),
-    ("broker", &["types", "storage", "metadata", "proto"]),
+    ("broker", &["types", "storage", "metadata", "groups", "proto"]),
     ("cli", &["types", "storage", "broker", "client"]),
 ];
 

@@ -109,6 +109,12 @@ impl BytePermit {
         self.permit.num_permits()
     }
 
+    /// Takes `bytes` of it into a permit of their own, for a part that ends by itself; `None` when it has fewer.
+    #[must_use]
+    pub fn split_off(&mut self, bytes: usize) -> Option<Self> {
+        Some(Self { permit: self.permit.split(bytes)? })
+    }
+
     /// Gives back all but `bytes`, once it is known that no more are needed.
     pub fn shrink_to(&mut self, bytes: usize) {
         drop(self.permit.split(self.bytes().saturating_sub(bytes)));
@@ -129,6 +135,12 @@ mod tests {
         let mut shrunk = budget.acquire(40).await.unwrap();
         shrunk.shrink_to(50);
         assert_eq!(shrunk.bytes(), 40, "it does not grow");
+        assert!(shrunk.split_off(41).is_none());
+        let part = shrunk.split_off(25).unwrap();
+        assert_eq!((part.bytes(), shrunk.bytes(), budget.available()), (25, 15, 0));
+        drop((part, std::mem::replace(&mut shrunk, budget.try_acquire(0).unwrap())));
+        assert_eq!(budget.available(), 40);
+        let mut shrunk = budget.acquire(40).await.unwrap();
         shrunk.shrink_to(10);
         assert_eq!((shrunk.bytes(), budget.available()), (10, 30));
         drop(shrunk);

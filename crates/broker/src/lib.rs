@@ -9,13 +9,17 @@ pub mod admission;
 pub mod clock;
 pub mod config;
 pub mod controller;
+pub mod coordinator;
 pub mod disk_gate;
 pub mod front;
+mod inbox;
+mod metrics;
 pub mod node;
 pub mod partition;
 pub mod peer;
 #[doc(hidden)]
 pub mod planted;
+pub mod queues;
 pub mod raft;
 pub mod router;
 pub mod runtime;

@@ -91,6 +91,8 @@ pub struct NodeOptions {
     pub shutdown_grace: Duration,
     /// The pause between two looks at each partition for what is old: segments to close, records to let go.
     pub maintenance_pause: Duration,
+    /// What the operator chose about stream groups.
+    pub groups: highwater_groups::stream::Config,
     /// The time.
     pub clock: Clock,
 }
@@ -110,6 +112,12 @@ impl NodeOptions {
             catch_up_bytes_per_second: 256 << 20,
             shutdown_grace: Duration::from_secs(30),
             maintenance_pause: Duration::from_secs(5),
+            groups: highwater_groups::stream::Config {
+                // Kafka waits for 3 s. Members that come later cost little here: sharing anew stops nobody who keeps what
+                // it has.
+                initial_rebalance_delay_ms: 500,
+                ..highwater_groups::stream::Config::default()
+            },
             clock: Clock::system(),
         }
     }
@@ -206,6 +214,7 @@ impl Node {
             failures.clone(),
             options.maintenance_pause,
             network.clone(),
+            options.groups,
         );
         let (partitions, failures) = (Arc::new(partitions), failures.clone());
         let (tasks, is_ready, grace) = (Shutdown::new(), watch::Sender::new(false), options.shutdown_grace);

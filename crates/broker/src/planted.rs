@@ -14,6 +14,10 @@ pub enum Bug {
     ReusedNodeId,
     /// Fewer batches of a producer are remembered than it may have in flight.
     SmallWindow,
+    /// A coordinator answers before what the answer rests on is committed.
+    AnswerBeforeCommit,
+    /// Messages are given to workers without asking whether this replica still leads.
+    GivenByOldLeader,
 }
 
 #[cfg(debug_assertions)]

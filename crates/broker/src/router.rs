@@ -7,15 +7,59 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_metadata::{MetadataImage, Topic};
+use highwater_metadata::{MetadataImage, Topic, is_internal};
 use highwater_types::{ErrorCode, NodeId, PartitionId, TopicId, TopicName, TopicPartition};
 use tokio::sync::watch;
 
+use crate::coordinator::CoordinatorHandle;
 use crate::disk_gate::DiskGate;
 use crate::partition::PartitionHandle;
+use crate::raft::Replica;
 
-/// The partitions that run on this node, by topic id: a topic created again under a name is another.
-pub(crate) type OpenPartitions = HashMap<TopicPartition, PartitionHandle>;
+/// The groups that run on this node, by topic id: a topic created again under a name is another.
+pub(crate) type OpenPartitions = HashMap<TopicPartition, Open>;
+
+/// What runs on this node for one partition of the image.
+#[derive(Clone, Debug)]
+pub(crate) enum Open {
+    /// Records.
+    Partition(PartitionHandle),
+    /// A partition of the topic whose partitions coordinate groups.
+    Coordinator(CoordinatorHandle),
+}
+
+impl Open {
+    /// The replica below.
+    pub(crate) fn replica(&self) -> &Replica {
+        match self {
+            Self::Partition(partition) => partition.replica(),
+            Self::Coordinator(coordinator) => coordinator.replica(),
+        }
+    }
+
+    /// How many bytes its entries take on disk.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Partition(partition) => partition.size_bytes(),
+            Self::Coordinator(coordinator) => coordinator.size_bytes(),
+        }
+    }
+
+    /// Where records are, if it is a partition of records.
+    pub(crate) fn partition(&self) -> Option<&PartitionHandle> {
+        match self {
+            Self::Partition(partition) => Some(partition),
+            Self::Coordinator(_) => None,
+        }
+    }
+
+    fn coordinator(&self) -> Option<&CoordinatorHandle> {
+        match self {
+            Self::Partition(_) => None,
+            Self::Coordinator(coordinator) => Some(coordinator),
+        }
+    }
+}
 
 /// Finds partitions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,6 +77,12 @@ pub enum RouteError {
     #[error("there is no topic '{topic}'")]
     UnknownTopic {
         /// The name.
+        topic: TopicName,
+    },
+    /// The topic is the server's own.
+    #[error("topic '{topic}' is the server's own: clients neither write nor read it")]
+    Internal {
+        /// The topic.
         topic: TopicName,
     },
     /// The topic has fewer partitions.
@@ -71,6 +121,7 @@ impl RouteError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownTopic { .. } => ErrorCode::UnknownTopic,
+            Self::Internal { .. } => ErrorCode::InvalidTopicName,
             Self::UnknownPartition { .. } => ErrorCode::UnknownPartition,
             Self::Elsewhere { .. } => ErrorCode::NotLeader,
             Self::NotOpen { .. } => ErrorCode::LeaderUnavailable,
@@ -114,10 +165,30 @@ impl Router {
     /// # Errors
     /// [`RouteError`] when there is none, or not here, or not now.
     pub fn partition(&self, topic: &TopicName, partition: PartitionId) -> Result<PartitionHandle, RouteError> {
+        if is_internal(topic) {
+            return Err(RouteError::Internal { topic: topic.clone() });
+        }
+        self.open(topic, partition, |open| open.partition().cloned())
+    }
+
+    /// The handle of a coordinator that this node holds: a partition of the topic that coordinates groups.
+    ///
+    /// # Errors
+    /// As [`Router::partition`].
+    pub fn coordinator(&self, topic: &TopicName, partition: PartitionId) -> Result<CoordinatorHandle, RouteError> {
+        self.open(topic, partition, |open| open.coordinator().cloned())
+    }
+
+    fn open<T>(
+        &self,
+        topic: &TopicName,
+        partition: PartitionId,
+        wanted: impl FnOnce(&Open) -> Option<T>,
+    ) -> Result<T, RouteError> {
         let found = self.topic(topic)?;
         let id = TopicPartition { topic: found.id, partition };
-        if let Some(handle) = self.partitions.borrow().get(&id) {
-            return Ok(handle.clone());
+        if let Some(handle) = self.partitions.borrow().get(&id).and_then(wanted) {
+            return Ok(handle);
         }
         let topic = topic.clone();
         let Some(assignment) = found.partition(partition) else {
@@ -139,15 +210,32 @@ impl Router {
     /// The handle of a partition by its id, if it runs on this node.
     #[must_use]
     pub fn open_partition(&self, id: TopicPartition) -> Option<PartitionHandle> {
-        self.partitions.borrow().get(&id).cloned()
+        self.partitions.borrow().get(&id).and_then(Open::partition).cloned()
     }
 
-    /// All partitions that run on this node.
+    /// All partitions of records that run on this node.
     #[must_use]
     pub fn open_partitions(&self) -> Vec<(TopicPartition, PartitionHandle)> {
-        let mut open: Vec<_> = self.partitions.borrow().iter().map(|(id, handle)| (*id, handle.clone())).collect();
+        let partitions = self.partitions.borrow();
+        let open = partitions.iter().filter_map(|(id, open)| Some((*id, open.partition()?.clone())));
+        let mut open: Vec<_> = open.collect();
         open.sort_unstable_by_key(|(id, _)| *id);
         open
+    }
+
+    /// All coordinators that run on this node.
+    #[must_use]
+    pub fn open_coordinators(&self) -> Vec<(TopicPartition, CoordinatorHandle)> {
+        let partitions = self.partitions.borrow();
+        let open = partitions.iter().filter_map(|(id, open)| Some((*id, open.coordinator()?.clone())));
+        let mut open: Vec<_> = open.collect();
+        open.sort_unstable_by_key(|(id, _)| *id);
+        open
+    }
+
+    /// Whether anything runs here for a partition.
+    pub(crate) fn is_open(&self, id: TopicPartition) -> bool {
+        self.partitions.borrow().contains_key(&id)
     }
 
     /// Waits until this node has opened what it holds of a topic, so that who created the topic can use it at once.

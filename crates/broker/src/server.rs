@@ -3,13 +3,15 @@
 //! Owns: the order in which a process starts and stops, and the budgets that all clients share.
 //!
 //! ```text
-//!   start:  bind (clients wait) ─► node ─► ready: the cluster has taken it in ─► serve ─► health "serving"
-//!   stop:   health "not serving" ─► leaderships go to others ─► accept no more, end streams ─► calls under way finish ─► node
+//!   start:  bind (clients wait, HTTP says "not ready") ─► node ─► ready: the cluster has taken it in ─► serve ─► health "serving"
+//!   stop:   health "not serving" ─► leaderships go to others ─► accept no more, end streams ─► calls under way finish ─►
+//!           HTTP ─► node
 //! ```
 //!
 //! Invariant: nobody is told "ready", and no call is answered, before the node has recovered and leads what it holds.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_metadata::Policy;
@@ -19,8 +21,12 @@ use crate::admission::ByteBudget;
 use crate::clock::Clock;
 use crate::config::{ClusterConfig, Config};
 use crate::front::grpc::{
-    BindError, Context, Health, Listener, ListenerLimits, MessageLimits, Proxy, ReflectionError, Serving, routes,
+    BindError, Context, Groups, Health, Listener, ListenerLimits, MessageLimits, Proxy, ReflectionError, Serving,
+    routes,
 };
+use crate::front::http::{self, Stage};
+use crate::front::kafka;
+use crate::metrics::{GroupSource, NodeSource, ProcessSource, QueueSource};
 use crate::node::{ClusterOptions, Node, NodeFailure, NodeNetwork, NodeOptions};
 use crate::peer::grpc::PeerListener;
 use crate::shutdown::Shutdown;
@@ -39,6 +45,9 @@ pub struct Server {
     /// What the front listens to for its end.
     front: Shutdown,
     serving: Serving,
+    http: http::Front,
+    kafka: kafka::Serving,
+    kafka_places: kafka::Places,
     produce_budget: ByteBudget,
     grace: Duration,
 }
@@ -49,6 +58,12 @@ pub enum StartError {
     /// The address is in use, or not this machine's.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The address of the HTTP front is in use, or not this machine's.
+    #[error(transparent)]
+    BindHttp(#[from] http::BindError),
+    /// The address of the Kafka front is in use, or not this machine's.
+    #[error(transparent)]
+    BindKafka(#[from] kafka::BindError),
     /// The address between nodes is in use, or not this machine's.
     #[error(transparent)]
     BindPeers(#[from] BindPeersError),
@@ -100,11 +115,15 @@ impl Server {
     ) -> Result<Self, StartError> {
         let listener = Listener::bind(config.grpc.listen, listener_limits(&config)).await?;
         let address = listener.address();
+        let http = http::Front::start(config.http.listen).await?;
+        let kafka = kafka::Listeners::bind(&config.kafka, config.limits.connections).await?;
+        let kafka_places = kafka.places().clone();
         let peers = PeerListener::bind(config.cluster.listen)
             .await
             .map_err(|source| BindPeersError { address: config.cluster.listen, source })?;
-        let options = adjust(node_options(&config, address, peers));
+        let options = adjust(node_options(&config, address, &kafka_places, peers));
         let clock = options.clock.clone();
+        http.show(Arc::new(ProcessSource::new(clock.now())));
         let node = Node::start(options).await?;
         if let Err(failure) = node.until_ready().await {
             // It says itself what else is wrong.
@@ -114,6 +133,8 @@ impl Server {
         let front = Shutdown::new();
         let context = context(&config, &node, clock, front.clone());
         let produce_budget = context.data_messages.budget.clone();
+        let kafka_context = Arc::new(kafka::Context::new(kafka_parts(&config, &context)));
+        show(&http, &node, &produce_budget, Groups::new(Arc::new(context.clone())));
         let (routes, health) = match routes(context).await {
             Ok(served) => served,
             Err(error) => {
@@ -123,15 +144,38 @@ impl Server {
             }
         };
         let serving = listener.serve(&routes, &front);
+        let kafka = kafka.serve(&kafka_context);
         health.set_serving(true).await;
-        tracing::info!(grpc = %address, "ready");
-        Ok(Self { node, address, health, front, serving, produce_budget, grace: config.node.shutdown_grace })
+        http.set_stage(Stage::Serving);
+        let kafka_address = kafka_places.main.map(tracing::field::display);
+        tracing::info!(grpc = %address, http = http.address().map(tracing::field::display), kafka = kafka_address, "ready");
+        let grace = config.node.shutdown_grace;
+        Ok(Self { node, address, health, front, serving, http, kafka, kafka_places, produce_budget, grace })
     }
 
     /// Where the gRPC API is reached, with the port that it really has.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where `/metrics`, `/healthz` and `/readyz` are reached, with the port that it really has; `None` when that is
+    /// switched off.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.address()
+    }
+
+    /// Where Kafka's protocol is spoken, with the port that it really has; `None` when that is switched off.
+    #[must_use]
+    pub fn kafka_address(&self) -> Option<SocketAddr> {
+        self.kafka_places.main
+    }
+
+    /// Where it is spoken with those who come in through the listener of this name.
+    #[must_use]
+    pub fn kafka_listener_address(&self, name: &str) -> Option<SocketAddr> {
+        self.kafka_places.named.get(name).copied()
     }
 
     /// The node below.
@@ -157,13 +201,19 @@ impl Server {
     /// # Errors
     /// The [`NodeFailure`] that happened before or meanwhile.
     pub async fn shutdown(mut self) -> Result<(), NodeFailure> {
+        self.http.set_stage(Stage::Stopping);
         self.health.end().await;
         self.node.hand_over().await;
         self.front.request();
-        if timeout(self.grace, self.serving.ended()).await.is_err() {
+        let ended = async {
+            self.serving.ended().await;
+            self.kafka.ended().await;
+        };
+        if timeout(self.grace, ended).await.is_err() {
             tracing::warn!("breaking off calls that did not end in time");
         }
-        drop(self.serving);
+        drop((self.serving, self.kafka));
+        self.http.end().await;
         self.node.shutdown().await
     }
 }
@@ -190,6 +240,14 @@ pub async fn run(
     }
 }
 
+/// What the node has to show. A part of the node with values of its own adds its source here.
+fn show(http: &http::Front, node: &Node, produce_budget: &ByteBudget, groups: Groups) {
+    let (router, metadata) = (node.router().clone(), node.controller_leadership());
+    http.show(Arc::new(QueueSource::new(router.clone())));
+    http.show(Arc::new(NodeSource::new(node.identity(), router, metadata, produce_budget.clone())));
+    http.show(Arc::new(GroupSource::new(groups)));
+}
+
 fn listener_limits(config: &Config) -> ListenerLimits {
     ListenerLimits {
         connections: config.limits.connections,
@@ -198,12 +256,39 @@ fn listener_limits(config: &Config) -> ListenerLimits {
     }
 }
 
-fn node_options(config: &Config, address: SocketAddr, peers: PeerListener) -> NodeOptions {
+fn kafka_parts(config: &Config, context: &Context) -> kafka::Parts {
+    kafka::Parts {
+        router: context.router.clone(),
+        controller: context.controller.clone(),
+        controller_leadership: context.controller_leadership.clone(),
+        survey: context.survey.clone(),
+        data_dir: config.data.dir.clone(),
+        produce_budget: context.data_messages.budget.clone(),
+        auto_create_topics: config.kafka.auto_create_topics,
+        shutdown: context.shutdown.clone(),
+    }
+}
+
+fn node_options(
+    config: &Config,
+    address: SocketAddr,
+    kafka_places: &kafka::Places,
+    peers: PeerListener,
+) -> NodeOptions {
     let advertised = config.node.advertised.clone().unwrap_or_else(|| address.to_string());
     let peer_address = config.cluster.advertised.clone().unwrap_or_else(|| peers.address().to_string());
+    let kafka_advertised =
+        kafka_places.main.map(|bound| config.kafka.advertised.clone().unwrap_or_else(|| bound.to_string()));
+    let kafka_address = kafka_advertised.unwrap_or_default();
+    let kafka_listeners = config.kafka.listeners.iter().filter_map(|listener| {
+        let bound = kafka_places.named.get(&listener.name)?;
+        let advertised = listener.advertised.clone().unwrap_or_else(|| bound.to_string());
+        Some((listener.name.clone(), advertised))
+    });
+    let kafka_listeners = kafka_listeners.collect();
     let ClusterConfig { first_voters, join, rack, .. } = config.cluster.clone();
     NodeOptions {
-        cluster: ClusterOptions { peer_address, first_voters, join, rack },
+        cluster: ClusterOptions { peer_address, first_voters, join, rack, kafka_address, kafka_listeners },
         network: NodeNetwork::grpc(peers),
         policy: Policy {
             partitions_default: config.topic.default_partitions,

@@ -6,14 +6,14 @@ use clap::{Args, Parser, Subcommand};
 use highwater_client::Client;
 
 use crate::error::CliError;
-use crate::{bench, cluster, config, consume, dev, dump, health, produce, server, topic};
+use crate::{bench, cluster, config, consume, dev, dlq, dump, group, health, message, produce, queue, server, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    failed; standard error says what happened, to which thing, and what to do
   2    the command line or the configuration is wrong; nothing was done
-  3    there is no such topic, partition, offset or file
+  3    there is no such topic, partition, offset, message, group, member or file
   4    no server could be reached
   130  interrupted";
 
@@ -39,6 +39,18 @@ pub(crate) enum Verb {
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::TopicVerb),
+    /// List, describe, rewind and delete groups of readers, throw members out of them, and pause queue groups
+    #[command(subcommand)]
+    Group(group::GroupVerb),
+    /// Work on the messages of a topic one by one: make queue groups, run commands, look at what waits
+    #[command(subcommand)]
+    Queue(queue::QueueVerb),
+    /// Look at dead messages, have them tried again, or give them up
+    #[command(subcommand)]
+    Dlq(dlq::DlqVerb),
+    /// Find a message, and what became of it
+    #[command(subcommand)]
+    Message(message::MessageVerb),
     /// Write lines of standard input to a topic, a record each
     Produce(produce::ProduceArgs),
     /// Read records from a topic and print them

@@ -1,4 +1,4 @@
-//! `highwater bench produce|consume|latency`: what a running server does, as its clients see it.
+//! `highwater bench produce|consume|latency|queue`: what a running server does, as its clients see it.
 //!
 //! Owns: the arguments, the topic of a run (made before, deleted after), and the cluster's own account of its cost.
 //!
@@ -9,6 +9,7 @@ mod latency;
 mod load;
 mod payload;
 mod produce;
+mod queue;
 mod report;
 mod schedule;
 
@@ -37,6 +38,8 @@ pub(crate) enum BenchVerb {
     Consume(consume::ConsumeLoadArgs),
     /// How long records take from the moment they are due to the moment a reader has them, at a fixed rate
     Latency(latency::LatencyLoadArgs),
+    /// How fast workers get messages through a queue, with an ack each; the percentiles are from having one to its ack
+    Queue(queue::QueueLoadArgs),
 }
 
 /// The options that every benchmark has.
@@ -98,6 +101,7 @@ pub(crate) async fn run(verb: BenchVerb) -> Result<(), CliError> {
         BenchVerb::Produce(args) => args.common.clone(),
         BenchVerb::Consume(args) => args.common.clone(),
         BenchVerb::Latency(args) => args.common.clone(),
+        BenchVerb::Queue(args) => args.common.clone(),
     };
     let client = common.connect.client().await?;
     let topic = Topic::prepare(&client, &common).await?;
@@ -114,6 +118,7 @@ async fn measure(verb: BenchVerb, client: &Client, topic: &TopicName) -> Result<
         BenchVerb::Produce(args) => produce::run(args, client, topic).await,
         BenchVerb::Consume(args) => consume::run(args, client, topic).await,
         BenchVerb::Latency(args) => latency::run(args, client, topic).await,
+        BenchVerb::Queue(args) => queue::run(args, client, topic).await,
     }
 }
 

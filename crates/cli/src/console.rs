@@ -56,6 +56,45 @@ impl Progress {
     }
 }
 
+/// The progress of work on messages, of which only the number counts.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    verb: &'static str,
+    started: Instant,
+    next_at: Option<Instant>,
+    is_shown: bool,
+}
+
+impl Counting {
+    /// Work that starts now; `verb` is its past participle, as in "12 messages `verb`".
+    pub(crate) fn start(verb: &'static str) -> Self {
+        let Progress { verb, started, next_at, is_shown } = Progress::start(verb);
+        Self { verb, started, next_at, is_shown }
+    }
+
+    /// Shows how far the work is, now and then.
+    pub(crate) fn show(&mut self, messages: u64) {
+        let now = clock::now();
+        if self.next_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.next_at = Some(now + PROGRESS_EVERY);
+        self.is_shown = true;
+        let seconds = (now - self.started).as_secs_f64().max(1e-9);
+        let rate = as_f64(messages) / seconds;
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "\r\x1b[K{messages} messages {} in {seconds:.1} s: {rate:.0} messages/s", self.verb);
+        let _ = stderr.flush();
+    }
+
+    /// Clears the line.
+    pub(crate) fn finish(self) {
+        if self.is_shown {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
 fn summary(verb: &str, records: u64, bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let plural = if records == 1 { "" } else { "s" };

@@ -1,13 +1,19 @@
 //! `highwater consume`: records of a topic on standard output.
 //!
-//! Owns: printing in the order in which records are read, and telling when to stop.
+//! Owns: the arguments, and printing in the order in which records are read. Reading alone stands in `plain`, reading as a
+//! member of a group in `group`.
 //!
 //! Invariant: what was read is written at the latest when there is nothing more to read just now.
 
+mod group;
+mod plain;
+
+use std::time::Duration;
+
 use clap::Args;
-use futures_util::FutureExt as _;
-use highwater_client::{Position, ReadBatch, ReadError, Reader};
-use highwater_types::{PartitionId, TopicName};
+use clap::builder::NonEmptyStringValueParser;
+use highwater_client::{Position, ReadRecord};
+use highwater_types::TopicName;
 
 use crate::args::ConnectArgs;
 use crate::error::CliError;
@@ -20,18 +26,32 @@ use crate::sink::{Audience, BUFFER_BYTES, Sink};
 #[command(
     after_help = "Letters of the format: %s value, %k key, %S and %K their lengths (-1: none), %h headers, %t topic,\n\
                         %p partition, %o offset, %T timestamp in ms since 1970, %% a percent sign; and \\n \\r \\t \\0 \\\\ \\xFF.\n\
-                        Without --exit-at-end and -n it waits for more until it is interrupted."
+                        Without --exit-at-end and -n it waits for more until it is interrupted.\n\
+                        With --group, Ctrl-C commits what was printed and leaves the group. What was printed when it was\n\
+                        killed may be printed again by whoever reads on."
 )]
 pub(crate) struct ConsumeArgs {
     /// The topic
     topic: TopicName,
-    /// Where to start: start, end, an offset, or @TIME, with the time in ms since 1970 or as 2026-01-31T08:00:00Z
+    /// Where to start: start, end, an offset, or @TIME, with the time in ms since 1970, as 2026-01-31T08:00:00Z, or as
+    /// -15m for so long ago
     #[arg(long, value_name = "POSITION", default_value = "start", value_parser = parse_position,
           allow_hyphen_values = true)]
     offset: Position,
     /// The partition [default: all, as their records arrive]
     #[arg(long, value_name = "PARTITION")]
     partition: Option<u32>,
+    /// Read as a member of this group: share the partitions with its other members, go on where the group was, and commit
+    /// what was printed; 'group seek' sets where it goes on
+    #[arg(short, long, value_name = "GROUP", conflicts_with_all = ["offset", "partition", "exit_at_end"],
+          value_parser = NonEmptyStringValueParser::new())]
+    group: Option<String>,
+    /// A name to keep over restarts, and the place in the group with it
+    #[arg(long, value_name = "NAME", requires = "group", value_parser = NonEmptyStringValueParser::new())]
+    instance_id: Option<String>,
+    /// Stop when nothing came for so long, such as 10s: with a group nobody knows which record is the last
+    #[arg(long, value_name = "DURATION", requires = "group", value_parser = humantime::parse_duration)]
+    exit_when_idle: Option<Duration>,
     /// Stop after so many records
     #[arg(short = 'n', long, value_name = "COUNT")]
     count: Option<u64>,
@@ -47,29 +67,13 @@ pub(crate) struct ConsumeArgs {
 
 /// Prints records until told enough.
 pub(crate) async fn run(args: ConsumeArgs) -> Result<(), CliError> {
-    let client = args.connect.client().await?;
-    let topic = &args.topic;
-    let failed = |source| CliError::Read { topic: topic.clone(), source };
-    let mut builder = client.reader().topic(topic.as_str()).from(args.offset);
-    if let Some(partition) = args.partition {
-        builder = builder.partitions([PartitionId::new(partition)]);
+    match args.group.clone() {
+        Some(group) => group::run(args, group).await,
+        None => plain::run(args).await,
     }
-    if args.exit_at_end {
-        builder = builder.stop_at_end();
-    }
-    let mut reader = builder.open().await.map_err(failed)?;
-    let mut printer = Printer {
-        format: args.format.unwrap_or_default(),
-        left: args.count.unwrap_or(u64::MAX),
-        buffer: Vec::with_capacity(BUFFER_BYTES),
-        sink: Sink::stdout(),
-    };
-    let printed = print_all(&mut reader, &mut printer).await;
-    printer.sink.write(&mut printer.buffer).await;
-    printer.sink.finish().await?;
-    printed.map_err(failed)
 }
 
+/// Turns records into bytes of standard output.
 struct Printer {
     format: RecordFormat,
     /// How many records are still to be printed.
@@ -78,45 +82,33 @@ struct Printer {
     sink: Sink,
 }
 
-async fn print_all(reader: &mut Reader, printer: &mut Printer) -> Result<(), ReadError> {
-    let topic = reader.topic().clone();
-    while printer.left > 0 {
-        let batch = match reader.next_batch().now_or_never() {
-            Some(batch) => batch,
-            None => {
-                if printer.sink.write(&mut printer.buffer).await == Audience::Left {
-                    return Ok(());
-                }
-                tokio::select! {
-                    batch = reader.next_batch() => batch,
-                    () = printer.sink.left() => return Ok(()),
-                }
-            }
-        };
-        match batch {
-            None => return Ok(()),
-            Some(batch) => {
-                if printer.print(&topic, &batch?).await? == Audience::Left {
-                    return Ok(());
-                }
-            }
+impl Printer {
+    fn new(args: &mut ConsumeArgs) -> Self {
+        Self {
+            format: args.format.take().unwrap_or_default(),
+            left: args.count.unwrap_or(u64::MAX),
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            sink: Sink::stdout(),
         }
     }
-    Ok(())
-}
 
-impl Printer {
-    async fn print(&mut self, topic: &TopicName, batch: &ReadBatch) -> Result<Audience, ReadError> {
-        for record in batch.records()? {
-            if self.left == 0 {
-                break;
-            }
-            self.left -= 1;
-            self.format.print(&mut self.buffer, &Printable::new(topic, &record?));
-            if self.buffer.len() >= BUFFER_BYTES && self.sink.write(&mut self.buffer).await == Audience::Left {
-                return Ok(Audience::Left);
-            }
-        }
-        Ok(Audience::Listens)
+    /// Prints one more record; it leaves with the next write.
+    fn print(&mut self, record: &ReadRecord) {
+        self.left = self.left.saturating_sub(1);
+        self.format.print(&mut self.buffer, &Printable::new(&record.topic, record));
+    }
+
+    fn is_full(&self) -> bool {
+        self.buffer.len() >= BUFFER_BYTES
+    }
+
+    /// Hands on what was printed.
+    async fn write(&mut self) -> Audience {
+        self.sink.write(&mut self.buffer).await
+    }
+
+    /// Hands on what was printed, and waits until standard output has it.
+    async fn write_through(&mut self) -> Audience {
+        self.sink.write_through(&mut self.buffer).await
     }
 }

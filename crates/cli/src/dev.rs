@@ -12,13 +12,17 @@ use highwater_broker::config::{Config, Sources};
 
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
-use crate::serving::{run_node, run_nodes, start_logging};
+use crate::serving::{Reached, run_node, run_nodes, start_logging};
 
 /// Which log lines `dev` writes unless it is told otherwise: the banner says the rest.
 const QUIET: &str = "warn";
 const DEFAULT_PORT: u16 = 7400;
 /// Between the ports of two nodes.
 const PORTS_APART: u16 = 10;
+/// From the port for clients to that for HTTP, where nothing else is said.
+const HTTP_ABOVE: u16 = 80;
+/// And to that for Kafka's protocol: from 7400 to 9092.
+const KAFKA_ABOVE: u16 = 1692;
 
 /// What `highwater dev` takes.
 #[derive(Debug, Args)]
@@ -44,16 +48,14 @@ fn node_count(text: &str) -> Result<u16, String> {
 
 /// Runs a node, or several, until asked to stop.
 pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
-    // Nobody joins a node that is tried out, and the port that a cluster has may be another one's.
-    let sources = Sources::of_process(None).with_preset("dev", "cluster.listen", "127.0.0.1:0");
-    let config = args.node.load_from(sources)?;
+    let config = load(&args.node)?;
     let is_asked = config.settings().any(|setting| setting.key == "logging.filter" && setting.source != "default");
     let filter = if is_asked { &config.logging.filter } else { QUIET };
     start_logging(filter, config.logging.format)?;
     let data = config.data.dir.clone();
     check_data(&data, args.nodes, config.grpc.listen.port())?;
     if args.nodes == 1 {
-        return run_node(config, move |address| banner(address, &data, &own_name()));
+        return run_node(config, move |node| banner(node, &data, &own_name()));
     }
     let places = Place::of(&config, args.nodes)?;
     let voters: Vec<String> = places.iter().map(|place| place.peers.to_string()).collect();
@@ -62,13 +64,28 @@ pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
         let sources = [
             ("data.dir", place.data.to_string_lossy().into_owned()),
             ("grpc.listen", place.clients.to_string()),
+            ("http.listen", place.http.map(|address| address.to_string()).unwrap_or_default()),
+            ("kafka.listen", place.kafka.map(|address| address.to_string()).unwrap_or_default()),
             ("cluster.listen", place.peers.to_string()),
             ("cluster.first_voters", voters.join(",")),
         ];
         args.node.load_with(Sources::of_process(None), sources.iter().map(|(key, value)| (flag, *key, value.as_str())))
     };
     let configs = places.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-    run_nodes(configs, move |addresses| cluster_banner(addresses, &data, &own_name()))
+    run_nodes(configs, move |nodes| cluster_banner(nodes, &data, &own_name()))
+}
+
+/// The settings of one node. Its ports stay out of the way of other nodes on this machine.
+fn load(args: &NodeArgs) -> Result<Config, CliError> {
+    // Nobody joins a node that is tried out, and the port that a cluster has may be another one's.
+    let sources = || Sources::of_process(None).with_preset("dev", "cluster.listen", "127.0.0.1:0");
+    let port = args.load_from(sources())?.grpc.listen.port();
+    let above = |ports: u16| match port {
+        0 => "127.0.0.1:0".to_owned(),
+        port => format!("127.0.0.1:{}", port.checked_add(ports).unwrap_or(0)),
+    };
+    let sources = sources().with_preset("dev", "http.listen", above(HTTP_ABOVE));
+    args.load_from(sources.with_preset("dev", "kafka.listen", above(KAFKA_ABOVE)))
 }
 
 /// Where one of several nodes is.
@@ -77,6 +94,8 @@ struct Place {
     data: PathBuf,
     clients: SocketAddr,
     peers: SocketAddr,
+    http: Option<SocketAddr>,
+    kafka: Option<SocketAddr>,
 }
 
 impl Place {
@@ -91,9 +110,16 @@ impl Place {
         let mut free = free.into_iter();
         let mut port = |fixed: u16| SocketAddr::new(first.ip(), free.next().unwrap_or(fixed));
         let places = (0..count).map(|number| {
-            let clients = first.port().saturating_add(number.saturating_mul(PORTS_APART));
+            let above = number.saturating_mul(PORTS_APART);
+            let clients = first.port().saturating_add(above);
             let data = config.data.dir.join(format!("node-{}", number + 1));
-            Self { data, clients: port(clients), peers: port(clients.saturating_add(1)) }
+            // Nobody has to know these before the node listens, so 0 may stay 0.
+            let apart = |first: SocketAddr| match first.port() {
+                0 => first,
+                fixed => SocketAddr::new(first.ip(), fixed.saturating_add(above)),
+            };
+            let (http, kafka) = (config.http.listen.map(apart), config.kafka.listen.map(apart));
+            Self { data, clients: port(clients), peers: port(clients.saturating_add(1)), http, kafka }
         });
         Ok(places.collect())
     }
@@ -135,13 +161,17 @@ fn own_name() -> String {
     called.filter(|name| !name.is_empty() && !name.contains(' ')).unwrap_or_else(|| "highwater".to_owned())
 }
 
-fn banner(address: SocketAddr, data: &Path, name: &str) -> String {
+fn banner(node: Reached, data: &Path, name: &str) -> String {
+    let address = node.clients;
     let server = if is_default(address) { String::new() } else { format!(" --server {address}") };
+    let (http, kafka) = (http_line(&[node]), kafka_line(&[node]));
     format!(
         "\
 Highwater {version}, one node on this machine
 
   gRPC         {address}
+  Kafka        {kafka}
+  HTTP         {http}
   data         {data}
   durability   acknowledged = fsynced: what is acknowledged is on this machine's disk, whatever ends the process
 
@@ -156,15 +186,18 @@ Next, in another terminal:
     )
 }
 
-fn cluster_banner(addresses: &[SocketAddr], data: &Path, name: &str) -> String {
-    let list = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
-    let is_usual = addresses.first().is_some_and(|first| is_default(*first));
+fn cluster_banner(nodes: &[Reached], data: &Path, name: &str) -> String {
+    let list = nodes.iter().map(|node| node.clients.to_string()).collect::<Vec<_>>().join(",");
+    let is_usual = nodes.first().is_some_and(|first| is_default(first.clients));
+    let (http, kafka) = (http_line(nodes), kafka_line(nodes));
     let server = if is_usual { String::new() } else { format!(" --server {list}") };
     format!(
         "\
 Highwater {version}, a cluster of {count} nodes on this machine
 
   gRPC         {list}
+  Kafka        {kafka}
+  HTTP         {http}
   data         {data}, node-1 to node-{count}
   durability   acknowledged = fsynced by a majority of a partition's replicas
 
@@ -178,9 +211,21 @@ Next, in another terminal:
   {name} cluster drain 1 --wait{server}      # node 1 hands over all that it leads; --undo lets it lead again
 ",
         version = env!("CARGO_PKG_VERSION"),
-        count = addresses.len(),
+        count = nodes.len(),
         data = data.display(),
     )
+}
+
+/// Where the pages for machines are.
+fn http_line(nodes: &[Reached]) -> String {
+    let addresses: Vec<String> = nodes.iter().filter_map(|node| node.http).map(|http| http.to_string()).collect();
+    if addresses.is_empty() { "off".to_owned() } else { format!("{} (/metrics, /readyz)", addresses.join(",")) }
+}
+
+/// Where Kafka's protocol is spoken.
+fn kafka_line(nodes: &[Reached]) -> String {
+    let addresses: Vec<String> = nodes.iter().filter_map(|node| node.kafka).map(|kafka| kafka.to_string()).collect();
+    if addresses.is_empty() { "off".to_owned() } else { addresses.join(",") }
 }
 
 fn is_default(address: SocketAddr) -> bool {
@@ -191,21 +236,44 @@ fn is_default(address: SocketAddr) -> bool {
 mod tests {
     use super::*;
 
+    fn reached(clients: u16, http: Option<u16>) -> Reached {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Reached { clients: address(clients), http: http.map(address), kafka: http.map(|port| address(port + 1)) }
+    }
+
+    fn http_ports(count: u16, settings: &[(&str, &str)]) -> Vec<Option<u16>> {
+        let sources =
+            settings.iter().fold(Sources::default(), |sources, (key, value)| sources.with_flag("t", key, *value));
+        let places = Place::of(&Config::load(&sources).unwrap(), count).unwrap();
+        places.iter().map(|place| place.http.map(|address| address.port())).collect()
+    }
+
+    #[test]
+    fn several_nodes_have_different_ports_for_http() {
+        assert_eq!(http_ports(3, &[]), [Some(7480), Some(7490), Some(7500)]);
+        let free = [("grpc.listen", "127.0.0.1:0"), ("http.listen", "127.0.0.1:0")];
+        assert_eq!(http_ports(3, &free), [Some(0); 3]);
+        assert_eq!(http_ports(3, &[("http.listen", "")]), [None; 3]);
+    }
+
     #[test]
     fn the_commands_of_the_banner_reach_the_node() {
-        let other = banner("127.0.0.1:9999".parse().unwrap(), Path::new("d"), "./highwater");
+        let other = banner(reached(9999, Some(9998)), Path::new("d"), "./highwater");
         assert_eq!(other.matches("./highwater ").count(), 3);
         assert_eq!(other.matches("--server 127.0.0.1:9999").count(), 3);
-        let usual = banner("127.0.0.1:7400".parse().unwrap(), Path::new("d"), "highwater");
+        assert!(other.contains("HTTP         127.0.0.1:9998 (/metrics, /readyz)"), "{other}");
+        assert!(other.contains("Kafka        127.0.0.1:9999"), "{other}");
+        let usual = banner(reached(7400, None), Path::new("d"), "highwater");
+        assert!(usual.contains("HTTP         off") && usual.contains("Kafka        off"), "{usual}");
         assert!(!usual.contains("--server"), "{usual}");
         assert!(usual.contains("acknowledged = fsynced"), "{usual}");
     }
 
     #[test]
     fn the_commands_of_a_clusters_banner_reach_every_node() {
-        let addresses: Vec<SocketAddr> =
-            ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(|address| address.parse().unwrap()).to_vec();
-        let text = cluster_banner(&addresses, Path::new("d"), "highwater");
+        let nodes = [1, 2, 3].map(|port| reached(port, Some(port + 10)));
+        let text = cluster_banner(&nodes, Path::new("d"), "highwater");
+        assert!(text.contains("127.0.0.1:11,127.0.0.1:12,127.0.0.1:13 ("), "{text}");
         assert_eq!(text.matches("--server 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3").count(), 6, "{text}");
         assert!(text.contains("-r 3"), "{text}");
     }

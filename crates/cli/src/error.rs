@@ -9,17 +9,22 @@ use std::time::Duration;
 use highwater_broker::config::ConfigError;
 use highwater_broker::node::NodeFailure;
 use highwater_broker::server::StartError;
-use highwater_client::{ConnectError, HealthError, ProduceError, ReadError, RequestError, SendAndWaitError, SendError};
+use highwater_client::{
+    ConnectError, ConsumeError, HealthError, ProduceError, ReadError, RequestError, SendAndWaitError, SendError,
+    WorkError,
+};
 use highwater_storage::FileError;
 use highwater_types::{ErrorCode, TopicName, TopicNameError};
 
+use crate::dlq::filter::TwoConditions;
 use crate::produce::outcomes::{Counts, ProduceStop};
+use crate::queue::QueueName;
 
 /// The command failed.
 pub(crate) const FAILED: u8 = 1;
 /// The command line or the configuration is wrong; nothing was done.
 pub(crate) const WRONG_USAGE: u8 = 2;
-/// There is no such topic, partition or offset.
+/// There is no such topic, partition, offset, group or member.
 pub(crate) const NOT_FOUND: u8 = 3;
 /// No server could be reached.
 pub(crate) const UNREACHABLE: u8 = 4;
@@ -36,7 +41,7 @@ pub(crate) enum CliError {
     /// A node does not serve.
     #[error(transparent)]
     Health(#[from] HealthError),
-    /// A request that concerns no topic failed.
+    /// A request that concerns no topic and no group failed.
     #[error(transparent)]
     Request(RequestError),
     /// A request about a topic failed.
@@ -47,6 +52,50 @@ pub(crate) enum CliError {
         /// Why.
         source: RequestError,
     },
+    /// A request about a group failed.
+    #[error("group {group}: {source}")]
+    Group {
+        /// The group.
+        group: String,
+        /// Why.
+        source: RequestError,
+        /// What to do when it is that the group has members.
+        in_use: Option<&'static str>,
+    },
+    /// A request about a queue group failed.
+    #[error("queue group {group} of topic {topic}: {source}")]
+    Queue {
+        /// The topic.
+        topic: TopicName,
+        /// The group.
+        group: String,
+        /// Why.
+        source: RequestError,
+    },
+    /// A worker of a queue group cannot go on.
+    #[error("{source}")]
+    Work {
+        /// The topic.
+        topic: TopicName,
+        /// The group.
+        group: String,
+        /// Why.
+        source: Box<WorkError>,
+    },
+    /// The command of `queue work` cannot be started.
+    #[error("{command} cannot be started: {cause}")]
+    Command {
+        /// The command.
+        command: String,
+        /// Why.
+        cause: String,
+    },
+    /// Conditions on dead messages make no sense together.
+    #[error(transparent)]
+    Condition(TwoConditions),
+    /// No message is what was looked for.
+    #[error("{0}")]
+    NoMessage(String),
     /// A name that is no topic's.
     #[error(transparent)]
     TopicName(#[from] TopicNameError),
@@ -147,6 +196,14 @@ pub(crate) enum CliError {
         /// Why.
         source: ReadError,
     },
+    /// A group cannot be joined, or its member cannot go on.
+    #[error("{source}")]
+    Consume {
+        /// The topic.
+        topic: TopicName,
+        /// Why.
+        source: Box<ConsumeError>,
+    },
     /// The system gives no threads or no event queue.
     #[error("the runtime cannot start: {0}")]
     Runtime(io::Error),
@@ -159,7 +216,7 @@ pub(crate) enum CliError {
     /// The result cannot be put as JSON.
     #[error("the result cannot be put as JSON: {0}")]
     Json(serde_json::Error),
-    /// The benchmark was interrupted; its topic is gone.
+    /// It was interrupted before it came to its end; the topic of a benchmark is gone.
     #[error("interrupted")]
     Interrupted,
     /// A record of the benchmark was not taken or not acknowledged.
@@ -184,6 +241,32 @@ impl CliError {
         |source| Self::Topic { topic: topic.clone(), source }
     }
 
+    /// Says which topic a group was to read.
+    pub(crate) fn consume(topic: &TopicName) -> impl Fn(ConsumeError) -> Self + use<> {
+        let topic = topic.clone();
+        move |source| Self::Consume { topic: topic.clone(), source: Box::new(source) }
+    }
+
+    /// Says which group a failed request was about.
+    pub(crate) fn group(group: &str) -> impl Fn(RequestError) -> Self {
+        |source| Self::Group { group: group.to_owned(), source, in_use: None }
+    }
+
+    /// Says which queue group a failed request was about.
+    pub(crate) fn queue(queue: &QueueName) -> impl Fn(RequestError) -> Self {
+        |source| Self::Queue { topic: queue.topic.clone(), group: queue.group.clone(), source }
+    }
+
+    /// Says which queue group a worker was to work for.
+    pub(crate) fn work(queue: &QueueName) -> impl Fn(WorkError) -> Self {
+        |source| Self::Work { topic: queue.topic.clone(), group: queue.group.clone(), source: Box::new(source) }
+    }
+
+    /// The same for a request that is refused while the group has members, with what to do then.
+    pub(crate) fn group_in_use(group: &str, source: RequestError, in_use: &'static str) -> Self {
+        Self::Group { group: group.to_owned(), source, in_use: Some(in_use) }
+    }
+
     /// The code to exit with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -196,11 +279,19 @@ impl CliError {
             | Self::NeedsYesTo { .. }
             | Self::OtherData { .. }
             | Self::Config(_)
+            | Self::Command { .. }
+            | Self::Condition(_)
             | Self::BadLogFilter { .. } => WRONG_USAGE,
             Self::Health(_) => FAILED,
-            Self::Request(source) | Self::Topic { source, .. } => request_exit_code(source),
+            Self::Request(source)
+            | Self::Topic { source, .. }
+            | Self::Group { source, .. }
+            | Self::Queue { source, .. } => request_exit_code(source),
+            Self::Work { source, .. } => work_exit_code(source),
+            Self::NoMessage(_) => NOT_FOUND,
             Self::Read { source: ReadError::Topic { source, .. }, .. } => request_exit_code(source),
             Self::Read { source, .. } => source.code().map_or(FAILED, server_exit_code),
+            Self::Consume { source, .. } => consume_exit_code(source),
             Self::Produce { cause, .. } => produce_exit_code(cause),
             Self::NoLog { .. } => NOT_FOUND,
             Self::File(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => NOT_FOUND,
@@ -229,9 +320,15 @@ impl CliError {
             Self::Connect(ConnectError::Unreachable(_)) | Self::Request(RequestError::Unreachable(_)) => {
                 Some(START_ONE.to_owned())
             }
-            Self::Topic { source: RequestError::Unreachable(_), .. } => Some(START_ONE.to_owned()),
+            Self::Topic { source: RequestError::Unreachable(_), .. }
+            | Self::Group { source: RequestError::Unreachable(_), .. }
+            | Self::Queue { source: RequestError::Unreachable(_), .. } => Some(START_ONE.to_owned()),
+            Self::Queue { topic, group, source } => queue_advice(topic, group, source.code()?),
+            Self::Work { topic, group, source } => queue_advice(topic, group, source.code()?),
             Self::Topic { topic, source } => topic_advice(topic, source.code()?),
             Self::Read { topic, source } => topic_advice(topic, source.code()?),
+            Self::Consume { topic, source } => topic_advice(topic, source.code()?),
+            Self::Group { group, source, in_use } => group_advice(group, source.code()?, *in_use),
             Self::Produce { topic, cause, .. } => match &**cause {
                 ProduceStop::Send(SendError::Topic { source, .. }) => topic_advice(topic, source.code()?),
                 ProduceStop::Send(SendError::UnknownPartition { .. }) => {
@@ -241,6 +338,16 @@ impl CliError {
             },
             Self::Start(error) if matches!(**error, StartError::Bind(_)) => {
                 Some("stop what listens there, or choose another port with --listen 127.0.0.1:PORT".to_owned())
+            }
+            Self::Start(error) if matches!(**error, StartError::BindHttp(_)) => {
+                let advice = "stop what listens there, choose another port with --http-listen 127.0.0.1:PORT, or do \
+                              without metrics and health over HTTP with --http-listen ''";
+                Some(advice.to_owned())
+            }
+            Self::Start(error) if matches!(**error, StartError::BindKafka(_)) => {
+                let advice = "stop what listens there, choose another port with --kafka-listen 127.0.0.1:PORT, or do \
+                              without Kafka's protocol with --kafka-listen ''";
+                Some(advice.to_owned())
             }
             Self::NeedsYes { .. } | Self::NeedsYesTo { .. } => Some("say --yes if that is what you want".to_owned()),
             Self::NobodyToJoin => {
@@ -263,6 +370,33 @@ fn topic_advice(topic: &TopicName, code: ErrorCode) -> Option<String> {
     }
 }
 
+fn group_advice(group: &str, code: ErrorCode, in_use: Option<&str>) -> Option<String> {
+    match code {
+        ErrorCode::GroupNotEmpty => in_use.map(str::to_owned),
+        ErrorCode::UnknownGroup => Some("'highwater group list' shows the groups that there are".to_owned()),
+        ErrorCode::UnknownMember => Some(format!("'highwater group describe {group}' shows its members")),
+        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition => {
+            Some("'highwater topic list' shows the topics and how many partitions they have".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn queue_advice(topic: &TopicName, group: &str, code: ErrorCode) -> Option<String> {
+    match code {
+        ErrorCode::UnknownGroup => Some(format!(
+            "make it with 'highwater queue set {topic} --group {group}'; 'highwater queue list {topic}' shows those that there are"
+        )),
+        ErrorCode::MessageLeased => {
+            Some(format!("'highwater queue peek {topic} --group {group}' shows who has it, and for how long"))
+        }
+        ErrorCode::MessageSettled => {
+            Some(format!("'highwater message where {topic}' shows what became of it; 'highwater dlq' is for the dead"))
+        }
+        other => topic_advice(topic, other),
+    }
+}
+
 fn request_exit_code(error: &RequestError) -> u8 {
     match error {
         RequestError::Unreachable(_) => UNREACHABLE,
@@ -280,9 +414,61 @@ fn produce_exit_code(cause: &ProduceStop) -> u8 {
     }
 }
 
+fn consume_exit_code(error: &ConsumeError) -> u8 {
+    match error {
+        ConsumeError::Settings { .. } | ConsumeError::InvalidTopicName { .. } => WRONG_USAGE,
+        ConsumeError::Unavailable { .. } => UNREACHABLE,
+        other => other.code().map_or(FAILED, server_exit_code),
+    }
+}
+
+fn work_exit_code(error: &WorkError) -> u8 {
+    match error {
+        WorkError::Settings { .. } | WorkError::InvalidTopicName { .. } => WRONG_USAGE,
+        WorkError::Unavailable { .. } => UNREACHABLE,
+        other => other.code().map_or(FAILED, server_exit_code),
+    }
+}
+
 fn server_exit_code(code: ErrorCode) -> u8 {
     match code {
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::OffsetOutOfRange => NOT_FOUND,
+        ErrorCode::UnknownTopic
+        | ErrorCode::UnknownPartition
+        | ErrorCode::OffsetOutOfRange
+        | ErrorCode::UnknownGroup
+        | ErrorCode::UnknownMember => NOT_FOUND,
         _ => FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_a_group_depends_on_the_verb_and_on_what_is_wrong() {
+        let advice = |code| group_advice("billing", code, Some("say --force")).unwrap_or_default();
+        assert_eq!(advice(ErrorCode::GroupNotEmpty), "say --force");
+        assert!(advice(ErrorCode::UnknownGroup).contains("group list"));
+        assert!(advice(ErrorCode::UnknownMember).contains("group describe billing"));
+        assert_eq!(advice(ErrorCode::Overloaded), "");
+    }
+
+    #[test]
+    fn what_to_do_about_a_queue_names_it() {
+        let topic = TopicName::new("orders").unwrap();
+        let advice = |code| queue_advice(&topic, "billing", code).unwrap_or_default();
+        assert!(advice(ErrorCode::UnknownGroup).contains("queue set orders --group billing"));
+        assert!(advice(ErrorCode::UnknownTopic).contains("topic create orders"));
+        assert!(advice(ErrorCode::MessageLeased).contains("queue peek orders --group billing"));
+        assert!(advice(ErrorCode::MessageSettled).contains("message where orders"));
+    }
+
+    #[test]
+    fn what_is_not_there_has_a_code_of_its_own() {
+        for code in [ErrorCode::UnknownTopic, ErrorCode::UnknownGroup, ErrorCode::UnknownMember] {
+            assert_eq!(server_exit_code(code), NOT_FOUND);
+        }
+        assert_eq!(server_exit_code(ErrorCode::GroupNotEmpty), FAILED);
     }
 }

@@ -12,16 +12,20 @@ mod config;
 mod console;
 mod consume;
 mod dev;
+mod dlq;
 mod dump;
 mod error;
+mod group;
 mod health;
 mod input;
 mod key_value;
 mod lines;
+mod message;
 mod node_args;
 mod output;
 mod position;
 mod produce;
+mod queue;
 mod record_format;
 mod server;
 mod serving;
@@ -54,6 +58,10 @@ fn run(verb: Verb) -> Result<(), CliError> {
         Verb::Health(args) => on_runtime(health::run(args)),
         Verb::Cluster(verb) => cluster::run(verb),
         Verb::Topic(verb) => on_runtime(topic::run(verb)),
+        Verb::Group(verb) => on_runtime(group::run(verb)),
+        Verb::Queue(verb) => on_runtime(queue::run(verb)),
+        Verb::Dlq(verb) => on_runtime(dlq::run(verb)),
+        Verb::Message(verb) => on_runtime(message::run(verb)),
         Verb::Produce(args) => on_runtime(produce::run(args)),
         Verb::Consume(args) => on_runtime(consume::run(args)),
         Verb::Bench(verb) => on_runtime(bench::run(verb)),

@@ -19,6 +19,12 @@ pub(crate) struct NodeArgs {
     /// Where to listen; port 0 takes any free one [setting grpc.listen]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
+    /// Where to serve metrics and health over HTTP; empty: nowhere [setting http.listen]
+    #[arg(long, value_name = "IP:PORT")]
+    http_listen: Option<String>,
+    /// Where to serve clients that speak Kafka's protocol; empty: nowhere [setting kafka.listen]
+    #[arg(long, value_name = "IP:PORT")]
+    kafka_listen: Option<String>,
     /// Where to listen for other nodes [setting cluster.listen]
     #[arg(long, value_name = "IP:PORT")]
     peer_listen: Option<String>,
@@ -55,6 +61,8 @@ impl NodeArgs {
         }
         let texts = [
             ("--listen", "grpc.listen", &self.listen),
+            ("--http-listen", "http.listen", &self.http_listen),
+            ("--kafka-listen", "kafka.listen", &self.kafka_listen),
             ("--peer-listen", "cluster.listen", &self.peer_listen),
             ("--log", "logging.filter", &self.log),
             ("--log-format", "logging.format", &self.log_format),

@@ -7,7 +7,7 @@ use highwater_broker::config::Config;
 
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
-use crate::serving::{run_node, start_logging};
+use crate::serving::{Reached, run_node, start_logging};
 
 /// What `highwater server` takes.
 #[derive(Debug, Args)]
@@ -30,6 +30,10 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), CliError> {
 pub(crate) fn serve(config: &Config) -> Result<(), CliError> {
     start_logging(&config.logging.filter, config.logging.format)?;
     let data = config.data.dir.clone();
-    let banner = move |address| format!("gRPC {address}\ndata {}\ndurability acknowledged = fsynced", data.display());
+    let banner = move |node: Reached| {
+        let http = node.http.map_or_else(|| "off".to_owned(), |address| address.to_string());
+        let clients = node.clients;
+        format!("gRPC {clients}\nHTTP {http}\ndata {}\ndurability acknowledged = fsynced", data.display())
+    };
     run_node(config.clone(), banner)
 }

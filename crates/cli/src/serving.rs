@@ -19,19 +19,36 @@ use crate::on_runtime_of;
 use crate::output::write_stdout;
 use crate::signals::Signals;
 
+/// Where a node is reached that serves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    /// By clients.
+    pub(crate) clients: SocketAddr,
+    /// For metrics and health, unless that is switched off.
+    pub(crate) http: Option<SocketAddr>,
+    /// By clients that speak Kafka's protocol, unless that is switched off.
+    pub(crate) kafka: Option<SocketAddr>,
+}
+
+impl Reached {
+    fn of(server: &Server) -> Self {
+        Self { clients: server.address(), http: server.http_address(), kafka: server.kafka_address() }
+    }
+}
+
 /// Starts a node, prints `banner` and `ready`, and returns when the node has stopped.
 pub(crate) fn run_node(
     config: Config,
-    banner: impl FnOnce(SocketAddr) -> String + Send + 'static,
+    banner: impl FnOnce(Reached) -> String + Send + 'static,
 ) -> Result<(), CliError> {
-    run_nodes(vec![config], |addresses| addresses.first().map_or_else(String::new, |address| banner(*address)))
+    run_nodes(vec![config], |nodes| nodes.first().map_or_else(String::new, |node| banner(*node)))
 }
 
 /// Starts nodes that make one cluster, prints `banner` and `ready` when all of them serve, and returns when they have
 /// stopped.
 pub(crate) fn run_nodes(
     configs: Vec<Config>,
-    banner: impl FnOnce(&[SocketAddr]) -> String + Send + 'static,
+    banner: impl FnOnce(&[Reached]) -> String + Send + 'static,
 ) -> Result<(), CliError> {
     let threads = configs.iter().map(|config| config.limits.threads).max().unwrap_or(1);
     // One that waits for its disk must not hold up the others.
@@ -40,7 +57,7 @@ pub(crate) fn run_nodes(
     on_runtime_of(runtime.worker_threads(threads), serve(configs, banner))
 }
 
-async fn serve(configs: Vec<Config>, banner: impl FnOnce(&[SocketAddr]) -> String) -> Result<(), CliError> {
+async fn serve(configs: Vec<Config>, banner: impl FnOnce(&[Reached]) -> String) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::Signals)?;
     // Together: none of them serves before a majority is there.
     let starting = try_join_all(configs.into_iter().map(Server::start));
@@ -48,8 +65,8 @@ async fn serve(configs: Vec<Config>, banner: impl FnOnce(&[SocketAddr]) -> Strin
         started = starting => started.map_err(|source| CliError::Start(Box::new(source)))?,
         () = signals.next() => return Err(CliError::Interrupted),
     };
-    let addresses: Vec<SocketAddr> = servers.iter().map(Server::address).collect();
-    write_stdout(format!("{}\nready\n", banner(&addresses)).as_bytes())?;
+    let reached: Vec<Reached> = servers.iter().map(Reached::of).collect();
+    write_stdout(format!("{}\nready\n", banner(&reached)).as_bytes())?;
     let failed = select_all(servers.iter().map(|server| Box::pin(server.failed())));
     tokio::select! {
         () = signals.next() => remark("stopping; once more to stop at once"),

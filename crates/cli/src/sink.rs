@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
 
 use crate::error::CliError;
 
@@ -20,8 +21,15 @@ const BUFFERS_WAITING: usize = 4;
 /// Takes buffers, writes them to standard output.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    buffers: Sender<Vec<u8>>,
+    buffers: Sender<Part>,
     thread: JoinHandle<io::Result<()>>,
+}
+
+/// What is to be written, and who waits until it is.
+#[derive(Debug)]
+struct Part {
+    bytes: Vec<u8>,
+    written: Option<oneshot::Sender<()>>,
 }
 
 /// Whether anybody still reads the output.
@@ -44,10 +52,20 @@ impl Sink {
             return if self.buffers.is_closed() { Audience::Left } else { Audience::Listens };
         }
         let full = std::mem::replace(buffer, Vec::with_capacity(BUFFER_BYTES));
-        match self.buffers.send(full).await {
+        match self.buffers.send(Part { bytes: full, written: None }).await {
             Ok(()) => Audience::Listens,
             Err(_) => Audience::Left,
         }
+    }
+
+    /// The same, and waits until all that was handed on is written.
+    pub(crate) async fn write_through(&self, buffer: &mut Vec<u8>) -> Audience {
+        let bytes = std::mem::replace(buffer, Vec::with_capacity(BUFFER_BYTES));
+        let (written, is_written) = oneshot::channel();
+        if self.buffers.send(Part { bytes, written: Some(written) }).await.is_err() {
+            return Audience::Left;
+        }
+        is_written.await.map_or(Audience::Left, |()| Audience::Listens)
     }
 
     /// Resolves when nobody reads the output any more.
@@ -68,12 +86,16 @@ impl Sink {
     }
 }
 
-fn write_all(mut buffers: Receiver<Vec<u8>>) -> io::Result<()> {
+fn write_all(mut buffers: Receiver<Part>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    while let Some(buffer) = buffers.blocking_recv() {
-        match stdout.write_all(&buffer).and_then(|()| stdout.flush()) {
+    while let Some(Part { bytes, written }) = buffers.blocking_recv() {
+        match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             other => other?,
+        }
+        if let Some(written) = written {
+            // Whoever waited may have been told to end.
+            let _ = written.send(());
         }
     }
     Ok(())

@@ -1,9 +1,11 @@
-//! Topics, offsets, and what the cluster is. Each call is one request.
+//! Topics, offsets, groups, queues, and what the cluster is. Each call is one request.
 //!
 //! Never holds state: an answer is what the server said at that moment.
 
 mod cluster;
+mod groups;
 mod model;
+mod queues;
 
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
@@ -15,11 +17,20 @@ use crate::read_service;
 use crate::request::{Repeat, RequestError, request};
 
 pub use cluster::{Cluster, Node, NodeState, NodeUsage, PlannedMove, Problem, Severity};
+pub use groups::{
+    GroupDescription, GroupGeneration, GroupListing, GroupMember, GroupOffset, GroupState, RefusedOffset, SeekChange,
+    SeekGroup, SeekTo,
+};
 pub use model::{
     ConfigValue, NewTopic, Partition, PartitionOffset, ReplicaRole, ReplicaStatus, Topic, TopicChange, TopicDescription,
 };
+pub use queues::{
+    DeadFilter, DeadMessage, DeadPage, DeadPages, Death, DeathCause, LocateBy, LocatedMessage, MessageState,
+    MessageStatus, MovedDead, OnExpiry, PausedBy, PeekQueue, PeekedMessage, QueueAttempt, QueueBackoff, QueueBreaker,
+    QueueDescription, QueueListing, QueueOrder, QueuePartition, QueuePause, QueueSettings, QueueStart,
+};
 
-/// Topics, offsets, and what the cluster is. Made by [`Client::admin`]; cheap to clone.
+/// Topics, offsets, groups, queues, and what the cluster is. Made by [`Client::admin`]; cheap to clone.
 ///
 /// A request that only reads is tried again until the client's request timeout is over. One that changes something is
 /// tried again only while it is certain that it was not done; see [`RequestError::outcome`].

@@ -4,10 +4,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::admin::Admin;
+use crate::broadcast::BroadcastBuilder;
 use crate::connection::Connections;
+use crate::consumer::ConsumerBuilder;
 use crate::error::ConnectionError;
 use crate::producer::ProducerBuilder;
+use crate::queue::Queue;
 use crate::reader::ReaderBuilder;
+use crate::worker::WorkerBuilder;
 
 /// How often the nodes of the cluster are asked for when nothing fails, and at most.
 const LEARN_EVERY: Duration = Duration::from_secs(60);
@@ -86,7 +90,28 @@ impl Client {
         ReaderBuilder::new(self.clone())
     }
 
-    /// Topics, offsets, and what the cluster is.
+    /// Settings for a [`Broadcast`](crate::Broadcast), which follows several topics without a group.
+    pub fn broadcast(&self) -> BroadcastBuilder {
+        BroadcastBuilder::new(self.clone())
+    }
+
+    /// Settings for a [`Consumer`](crate::Consumer), which reads topics as a member of a group.
+    pub fn consumer(&self, group: impl Into<String>) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.clone(), group.into())
+    }
+
+    /// Settings for a [`Worker`](crate::Worker), which works on the messages of a queue group of a topic.
+    pub fn worker(&self, topic: impl Into<String>, group: impl Into<String>) -> WorkerBuilder {
+        WorkerBuilder::new(self.clone(), topic.into(), group.into())
+    }
+
+    /// Messages of a queue group of a topic, taken and settled by hand.
+    #[must_use]
+    pub fn queue(&self, topic: impl Into<String>, group: impl Into<String>) -> Queue {
+        Queue::new(self.clone(), topic.into(), group.into())
+    }
+
+    /// Topics, offsets, groups, queues, and what the cluster is.
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())

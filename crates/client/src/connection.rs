@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::client::ConnectError;
-use crate::error::{ConnectionError, describe_transport};
+use crate::error::{ConnectionError, Failure, describe_transport};
 
 /// HTTP/2 servers commonly allow 100 to 200 streams on a connection and make the rest wait for ever.
 const STREAMS_PER_CONNECTION: usize = 64;
@@ -140,9 +142,26 @@ impl Connections {
             .connect()
             .await
             .map_err(|error| ConnectError::Unreachable(ConnectionError::new(server, &describe_transport(&error))))?;
+        self.is_answered(server, channel.clone()).await.map_err(ConnectError::Unreachable)?;
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         pool.channels.insert((Arc::from(server), Purpose::Requests, 0), channel);
         Ok(())
+    }
+
+    /// Whether a server answers at all. What takes a connection may be something else, that stands before a server which
+    /// is gone: the first request would break there, and nobody would know whether it was done.
+    async fn is_answered(&self, server: &str, channel: Channel) -> Result<(), ConnectionError> {
+        let question = HealthCheckRequest { service: String::new() };
+        let mut client = HealthClient::new(channel);
+        match tokio::time::timeout(self.connect_timeout, client.check(question)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => match Failure::from_status(server, &status) {
+                // It answered, if only that it does not know the question.
+                Failure::Server(_) | Failure::Rejected(_) => Ok(()),
+                Failure::Unsent(error) | Failure::Broken(error) => Err(error),
+            },
+            Err(_) => Err(ConnectionError::new(server, "it takes connections and does not answer")),
+        }
     }
 
     /// The connection for single requests to a server.

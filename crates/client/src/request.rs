@@ -34,7 +34,20 @@ where
     F: Fn(Channel) -> Answer,
     Answer: Future<Output = Result<Response<T>, Status>>,
 {
-    let timeout = shared.request_timeout;
+    request_within(shared, shared.request_timeout, repeat, send).await
+}
+
+/// The same with a timeout of its own, for requests that the server lets wait.
+pub(crate) async fn request_within<T, F, Answer>(
+    shared: &Shared,
+    timeout: Duration,
+    repeat: Repeat,
+    send: F,
+) -> Result<T, RequestError>
+where
+    F: Fn(Channel) -> Answer,
+    Answer: Future<Output = Result<Response<T>, Status>>,
+{
     let deadline = clock::now() + timeout;
     let mut finder = Finder::default();
     let mut outcome = Outcome::NotDone;

@@ -35,6 +35,26 @@ async fn the_first_server_that_answers_is_used_and_left_when_it_stops() {
 }
 
 #[tokio::test]
+async fn what_takes_connections_and_breaks_them_is_no_server() {
+    let closes = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = closes.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            // Taken, and closed as soon as something is asked: what a balancer does whose server is gone.
+            let (stream, _) = closes.accept().await.unwrap();
+            stream.readable().await.unwrap();
+        }
+    });
+    let server = Server::start(3).await;
+    let client = Client::connect(&format!("{address},{}", server.address)).await.unwrap();
+    // The server of this test breaks off after it was asked: but it is the one that was asked.
+    let error = client.admin().delete_topic("t").await.unwrap_err();
+    assert!(error.to_string().contains(&server.address.to_string()), "{error}");
+    let error = Client::connect(&address.to_string()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
 async fn reads_are_repeated_and_changes_are_not_once_they_may_be_done() {
     let server = Server::start(1).await;
     let client = server.client().request_timeout(Duration::from_millis(500)).connect().await.unwrap();

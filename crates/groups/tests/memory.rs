@@ -48,7 +48,13 @@ fn commit(number: u32, partitions: u32, offset: u64) -> Command {
         partition: PartitionId::new(partition / 5),
     };
     let offsets = (0..partitions).map(|partition| (at(partition), new())).collect();
-    Command::CommitOffsets(CommitOffsets { group: group(number), by: None, retention_ms: None, offsets })
+    Command::CommitOffsets(CommitOffsets {
+        group: group(number),
+        by: None,
+        retention_ms: None,
+        offsets,
+        is_beginning: false,
+    })
 }
 
 /// A fifth of the 10,000 groups that fit into 200 MiB.

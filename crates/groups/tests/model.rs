@@ -256,7 +256,13 @@ impl World {
         let partition = at(u32::try_from(client).unwrap());
         self.promised.insert(Ticket::new(self.ticket + 1), offset.get());
         let offsets = vec![(partition, new)];
-        self.send(Command::CommitOffsets(CommitOffsets { group: group_of(client), by, retention_ms: None, offsets }));
+        self.send(Command::CommitOffsets(CommitOffsets {
+            group: group_of(client),
+            by,
+            retention_ms: None,
+            offsets,
+            is_beginning: false,
+        }));
     }
 
     fn wait(&mut self, ms: u64) {
@@ -330,6 +336,9 @@ impl World {
         match record {
             GroupRecord::OffsetsCommitted { group, offsets, .. } => offsets.iter().for_each(|(at, committed)| {
                 self.offsets.insert((group.clone(), *at), committed.offset.get());
+            }),
+            GroupRecord::OffsetsBegun { group, offsets, .. } => offsets.iter().for_each(|(at, begun)| {
+                self.offsets.entry((group.clone(), *at)).or_insert(begun.offset.get());
             }),
             GroupRecord::OffsetsDeleted { group, partitions } => {
                 self.offsets.retain(|(held, at), _| held != group || !partitions.contains(at));

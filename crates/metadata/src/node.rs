@@ -1,9 +1,17 @@
 //! The nodes of the cluster: who they are, what the operator wants of them, and whether they answer.
 
+use std::collections::BTreeMap;
+
 use highwater_types::{NodeId, NodeUuid};
 
 /// The longest address of a node, in bytes.
 const ADDRESS_BYTES_MAX: usize = 300;
+
+/// Where a node may be reached by Kafka's protocol under a name, at most.
+const KAFKA_LISTENERS_MAX: usize = 8;
+
+/// The longest name of such a place, in bytes.
+const LISTENER_NAME_BYTES_MAX: usize = 64;
 
 /// The longest name of a rack, in bytes.
 const RACK_BYTES_MAX: usize = 64;
@@ -21,6 +29,10 @@ pub struct NodeRegistration {
     pub peer_address: String,
     /// What fails together with it: its rack, its zone. Empty: nothing but itself.
     pub rack: String,
+    /// Where clients that speak Kafka's protocol reach it, as `HOST:PORT`; empty when none do.
+    pub kafka_address: String,
+    /// Where clients reach it that came in through a listener with a name: `HOST:PORT` by that name.
+    pub kafka_listeners: BTreeMap<String, String>,
 }
 
 /// What an operator wants of a node.
@@ -51,9 +63,14 @@ pub struct Member {
 impl NodeRegistration {
     /// What is wrong with what the node says of itself.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        let Self { address, peer_address, rack, .. } = self;
-        if [address, peer_address].into_iter().any(|address| address.len() > ADDRESS_BYTES_MAX) {
+        let Self { address, peer_address, rack, kafka_address, kafka_listeners, .. } = self;
+        let mut addresses = [address, peer_address, kafka_address].into_iter().chain(kafka_listeners.values());
+        if addresses.any(|address| address.len() > ADDRESS_BYTES_MAX) {
             return Some("an address has at most 300 bytes");
+        }
+        let mut names = kafka_listeners.keys();
+        if kafka_listeners.len() > KAFKA_LISTENERS_MAX || names.any(|name| name.len() > LISTENER_NAME_BYTES_MAX) {
+            return Some("a node has at most 8 named listeners, with names of at most 64 bytes");
         }
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
         if rack.len() > RACK_BYTES_MAX || !rack.chars().all(is_plain) {

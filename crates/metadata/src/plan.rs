@@ -1,6 +1,7 @@
 //! Planning: the next few commands that bring the cluster closer to what its operator asked for.
 //!
-//! Owns: getting replicas off nodes that are to leave (`repair`), giving topics the replicas they shall have, evening out
+//! Owns: getting replicas off nodes that are to leave (`repair`), giving topics the replicas they shall have, and the
+//! server's own topics as many as the cluster has grown to, evening out
 //! replicas and leaders (`balance`), who should lead a partition (`leaders`), and who votes on the metadata (`voters`).
 //!
 //! Never: remembers anything. What is asked for stands in the image, so whoever leads the metadata group goes on where
@@ -62,6 +63,7 @@ pub fn next_steps(
 ) -> Vec<Command> {
     let mut plan = Plan::new(image, policy, limits);
     plan.take_back_lost_moves();
+    plan.widen_internal(policy);
     repair::steps(&mut plan);
     if plan.steps.is_empty() {
         plan.remove_empty_nodes(voters);
@@ -106,6 +108,16 @@ impl<'a> Plan<'a> {
         self.moving += 1;
         self.touched.insert(partition);
         self.steps.push(Command::MoveReplicas { partition, target });
+    }
+
+    /// The server's own topics were made by whoever came first, perhaps while the cluster had fewer nodes than now: they
+    /// get as many replicas as a topic gets that does not say.
+    fn widen_internal(&mut self, policy: &Policy) {
+        let ready = self.image.members().filter(|member| member.is_ready()).count();
+        let wanted = u32::try_from(ready).unwrap_or(u32::MAX).min(policy.replicas_default);
+        for topic in self.image.topics().filter(|topic| topic.is_internal() && topic.replicas < wanted) {
+            self.steps.push(Command::SetReplicas { name: topic.name.clone(), replicas: wanted });
+        }
     }
 
     /// A move to a node that is to leave, or has left, would have to be made again.

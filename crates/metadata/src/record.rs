@@ -156,10 +156,14 @@ impl fmt::Display for MetadataRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClusterFormed { cluster } => write!(f, "cluster-formed cluster={cluster}"),
-            Self::NodeRegistered(NodeRegistration { node, uuid, address, peer_address, rack }) => {
+            Self::NodeRegistered(registration) => {
+                let NodeRegistration { node, uuid, address, peer_address, rack, kafka_address, kafka_listeners } =
+                    registration;
                 write!(f, "node-registered node={node} uuid={uuid} address={address}")?;
                 write_given(f, "peer", peer_address)?;
-                write_given(f, "rack", rack)
+                write_given(f, "rack", rack)?;
+                write_given(f, "kafka", kafka_address)?;
+                kafka_listeners.iter().try_for_each(|(name, address)| write!(f, " kafka.{name}={address}"))
             }
             Self::TopicCreated(Topic { id, name, created_at, replicas, partitions, settings }) => {
                 write!(f, "topic-created topic={id} name={name} created_at={created_at} replicas={replicas}")?;

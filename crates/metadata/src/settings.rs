@@ -20,6 +20,8 @@ pub enum Setting {
     RetentionBytes,
     /// `retention.ms`
     RetentionMs,
+    /// `retention.queues`
+    RetentionQueues,
     /// `segment.bytes`
     SegmentBytes,
     /// `segment.ms`
@@ -33,15 +35,19 @@ pub enum Unit {
     Milliseconds,
     /// Bytes; suffixes from `B` to `TiB` and `TB`.
     Bytes,
+    /// None: a [`QueueRetention`] in words.
+    Queues,
 }
 
 /// The value of a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingValue {
     /// So many milliseconds or bytes.
     Number(u64),
     /// No limit; written `-1` or `unlimited`.
     Unlimited,
+    /// What queues let go of.
+    Queues(QueueRetention),
 }
 
 /// One line of the table of settings.
@@ -96,6 +102,17 @@ const RETENTION_MS: Definition = Definition {
     description: "A segment is deleted once all its records are older than this.",
 };
 
+const RETENTION_QUEUES: Definition = Definition {
+    name: "retention.queues",
+    unit: Unit::Queues,
+    default: SettingValue::Queues(QueueRetention::None),
+    min: 0,
+    max: 0,
+    may_be_unlimited: false,
+    description: "A segment is deleted as soon as these queue groups are done with all its records: acked, dropped or called off. \
+                  Dead ones are kept until they are redriven or dropped.",
+};
+
 const SEGMENT_BYTES: Definition = Definition {
     name: "segment.bytes",
     unit: Unit::Bytes,
@@ -118,8 +135,14 @@ const SEGMENT_MS: Definition = Definition {
 
 impl Setting {
     /// Every setting, by name.
-    pub const ALL: &'static [Self] =
-        &[Self::MaxMessageBytes, Self::RetentionBytes, Self::RetentionMs, Self::SegmentBytes, Self::SegmentMs];
+    pub const ALL: &'static [Self] = &[
+        Self::MaxMessageBytes,
+        Self::RetentionBytes,
+        Self::RetentionMs,
+        Self::RetentionQueues,
+        Self::SegmentBytes,
+        Self::SegmentMs,
+    ];
 
     /// Its line in the table.
     #[must_use]
@@ -128,6 +151,7 @@ impl Setting {
             Self::MaxMessageBytes => &MAX_MESSAGE_BYTES,
             Self::RetentionBytes => &RETENTION_BYTES,
             Self::RetentionMs => &RETENTION_MS,
+            Self::RetentionQueues => &RETENTION_QUEUES,
             Self::SegmentBytes => &SEGMENT_BYTES,
             Self::SegmentMs => &SEGMENT_MS,
         }
@@ -155,9 +179,10 @@ impl Setting {
     pub fn parse(self, text: &str) -> Result<SettingValue, SettingError> {
         let value = self.read(text).ok_or_else(|| SettingError::Malformed { setting: self, value: text.to_owned() })?;
         let definition = self.definition();
-        let is_in_range = match value {
+        let is_in_range = match &value {
             SettingValue::Unlimited => definition.may_be_unlimited,
-            SettingValue::Number(number) => (definition.min..=definition.max).contains(&number),
+            SettingValue::Number(number) => (definition.min..=definition.max).contains(number),
+            SettingValue::Queues(_) => true,
         };
         if is_in_range { Ok(value) } else { Err(SettingError::OutOfRange { setting: self, value: text.to_owned() }) }
     }
@@ -165,6 +190,7 @@ impl Setting {
     /// Reads a value without asking whether it is in range: what a record holds was in range when it was written.
     pub(crate) fn read(self, text: &str) -> Option<SettingValue> {
         match (text.trim(), self.definition().unit) {
+            (text, Unit::Queues) => QueueRetention::read(text).map(SettingValue::Queues),
             ("-1" | "unlimited", _) => Some(SettingValue::Unlimited),
             (text, Unit::Milliseconds) => units::parse_duration_ms(text).map(SettingValue::Number),
             (text, Unit::Bytes) => units::parse_size_bytes(text).map(SettingValue::Number),
@@ -181,10 +207,10 @@ impl fmt::Display for Setting {
 impl SettingValue {
     /// The number; `None` without a limit.
     #[must_use]
-    pub const fn limit(self) -> Option<u64> {
+    pub const fn limit(&self) -> Option<u64> {
         match self {
-            Self::Number(number) => Some(number),
-            Self::Unlimited => None,
+            Self::Number(number) => Some(*number),
+            Self::Unlimited | Self::Queues(_) => None,
         }
     }
 }
@@ -195,6 +221,47 @@ impl fmt::Display for SettingValue {
         match self {
             Self::Number(number) => number.fmt(f),
             Self::Unlimited => f.write_str("-1"),
+            Self::Queues(retention) => retention.fmt(f),
+        }
+    }
+}
+
+/// Which queue groups let segments go by being done with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum QueueRetention {
+    /// Queues have no say; written `none`.
+    #[default]
+    None,
+    /// Every group that there is; while there is none, nothing goes by this. Written `interest`.
+    Interest,
+    /// These, whether they are there yet or not: a group that is not there yet is done with nothing. Written `ack:G,H`.
+    Ack(Vec<String>),
+}
+
+impl QueueRetention {
+    /// The longest list of groups, in bytes.
+    const TEXT_BYTES_MAX: usize = 4_096;
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "interest" => Some(Self::Interest),
+            text => {
+                let groups: Vec<String> =
+                    text.strip_prefix("ack:")?.split(',').map(|group| group.trim().to_owned()).collect();
+                let is_good = text.len() <= Self::TEXT_BYTES_MAX && groups.iter().all(|group| !group.is_empty());
+                is_good.then_some(Self::Ack(groups))
+            }
+        }
+    }
+}
+
+impl fmt::Display for QueueRetention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Interest => f.write_str("interest"),
+            Self::Ack(groups) => write!(f, "ack:{}", groups.join(",")),
         }
     }
 }
@@ -217,7 +284,7 @@ impl TopicSettings {
     /// The value that holds.
     #[must_use]
     pub fn get(&self, setting: Setting) -> SettingValue {
-        self.0.get(&setting).copied().unwrap_or(setting.definition().default)
+        self.0.get(&setting).cloned().unwrap_or_else(|| setting.definition().default.clone())
     }
 
     /// Whether the default holds.
@@ -228,7 +295,7 @@ impl TopicSettings {
 
     /// What the topic itself sets, by name.
     pub fn overrides(&self) -> impl Iterator<Item = (Setting, SettingValue)> + '_ {
-        self.0.iter().map(|(setting, value)| (*setting, *value))
+        self.0.iter().map(|(setting, value)| (*setting, value.clone()))
     }
 
     /// How long records are kept at least, in milliseconds; `None`: for ever.
@@ -241,6 +308,15 @@ impl TopicSettings {
     #[must_use]
     pub fn retention_bytes(&self) -> Option<u64> {
         self.get(Setting::RetentionBytes).limit()
+    }
+
+    /// Which queue groups let segments go.
+    #[must_use]
+    pub fn retention_queues(&self) -> QueueRetention {
+        match self.get(Setting::RetentionQueues) {
+            SettingValue::Queues(retention) => retention,
+            SettingValue::Number(_) | SettingValue::Unlimited => QueueRetention::None,
+        }
     }
 
     /// How large a segment grows, in bytes.
@@ -306,6 +382,7 @@ fn expected(setting: Setting) -> String {
     let unit = match definition.unit {
         Unit::Milliseconds => "milliseconds, or with a unit as in 500ms, 30s, 12h, 7d",
         Unit::Bytes => "bytes, or with a unit as in 64KiB, 512MiB, 1GiB",
+        Unit::Queues => return "it takes none, interest, or ack:GROUP,GROUP".to_owned(),
     };
     let unlimited = if definition.may_be_unlimited { ", or -1 for no limit" } else { "" };
     let range = match definition.max {
@@ -324,8 +401,8 @@ mod tests {
         assert!(Setting::ALL.is_sorted_by_key(|setting| setting.name()));
         for setting in Setting::ALL.iter().copied() {
             assert_eq!(Setting::from_name(setting.name()), Ok(setting));
-            let default = setting.definition().default;
-            assert_eq!(setting.parse(&default.to_string()), Ok(default), "{setting}");
+            let default = &setting.definition().default;
+            assert_eq!(setting.parse(&default.to_string()).as_ref(), Ok(default), "{setting}");
         }
     }
 

@@ -5,6 +5,18 @@ use highwater_types::{PartitionId, Timestamp, TopicId, TopicName};
 use crate::assignment::Assignment;
 use crate::settings::TopicSettings;
 
+/// The topic whose partitions are the coordinators of groups. It holds no records.
+pub const GROUPS_TOPIC: &str = "__groups";
+
+/// Names that begin so are the server's own.
+pub const INTERNAL_PREFIX: &str = "__";
+
+/// Whether a topic of that name is the server's own.
+#[must_use]
+pub fn is_internal(name: &TopicName) -> bool {
+    name.as_str().starts_with(INTERNAL_PREFIX)
+}
+
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
@@ -23,6 +35,12 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// Whether it is the server's own: clients neither write nor read it.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        is_internal(&self.name)
+    }
+
     /// How many partitions it has.
     #[must_use]
     pub fn partition_count(&self) -> u32 {

@@ -8,6 +8,8 @@
     reason = "a test"
 )]
 
+use std::collections::BTreeMap;
+
 use highwater_metadata::{
     Assignment, Command, DecodeError, JoinNode, MetadataImage, MetadataRecord, NodeRegistration, NodeState, Setting,
     SettingValue, Topic, TopicSettings, record,
@@ -21,6 +23,8 @@ const RECORDS_1: &str = include_str!("fixtures/v1/records.hex");
 const IMAGE_1: &str = include_str!("fixtures/v1/image.hex");
 const RECORDS: &str = include_str!("fixtures/v2/records.hex");
 const IMAGE: &str = include_str!("fixtures/v2/image.hex");
+/// Fields that came later, and are not there in the others: they are left out while they are empty.
+const LISTENERS: &str = include_str!("fixtures/v2/listeners.hex");
 /// What nodes send to each other.
 const COMMANDS: &str = include_str!("fixtures/v1/commands.hex");
 
@@ -59,6 +63,8 @@ fn registration(number: u64) -> NodeRegistration {
         address: "127.0.0.1:7400".to_owned(),
         peer_address: String::new(),
         rack: String::new(),
+        kafka_address: String::new(),
+        kafka_listeners: BTreeMap::new(),
     }
 }
 
@@ -152,6 +158,19 @@ fn records_have_the_bytes_of_format_2() {
     update("v2/records.hex", &to_hex(&record::encode(&records())));
     assert_eq!(to_hex(&record::encode(&records())), RECORDS);
     assert_eq!(record::decode(&from_hex(RECORDS)), Ok(records()));
+}
+
+#[test]
+fn a_node_with_listeners_has_the_bytes_of_format_2() {
+    let place = |name: &str, port: u16| (name.to_owned(), format!("log-1.example:{port}"));
+    let kafka_listeners = BTreeMap::from([place("inside", 9092), place("outside", 9094)]);
+    let node = NodeRegistration { kafka_address: "127.0.0.1:9092".to_owned(), kafka_listeners, ..registration(1) };
+    let records = vec![MetadataRecord::NodeRegistered(node)];
+    update("v2/listeners.hex", &to_hex(&record::encode(&records)));
+    assert_eq!(to_hex(&record::encode(&records)), LISTENERS);
+    assert_eq!(record::decode(&from_hex(LISTENERS)), Ok(records.clone()));
+    assert_eq!(MetadataImage::from_bytes(&image(&records).to_bytes()), Ok(image(&records)));
+    assert!(records[0].to_string().ends_with("kafka.inside=log-1.example:9092 kafka.outside=log-1.example:9094"));
 }
 
 #[test]

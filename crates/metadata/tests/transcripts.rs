@@ -163,6 +163,8 @@ impl Words {
             address: format!("127.0.0.1:{port}"),
             peer_address: format!("127.0.0.1:{}", port + 1),
             rack: self.take("rack").unwrap_or_default(),
+            kafka_address: self.take("kafka").unwrap_or_default(),
+            kafka_listeners: std::collections::BTreeMap::new(),
         }
     }
 }

@@ -152,6 +152,10 @@ pub trait FileView: Debug + Send + Sync + 'static {
     /// The caller promises that `range` lies below the end of the file and that its bytes no longer change.
     fn slice(&self, range: Range<u64>) -> Bytes;
 
+    /// Says that these bytes are about to be read through a slice: whoever keeps count of what is in memory hears it here,
+    /// since a slice may be much longer than what is read of it.
+    fn will_touch(&self, _range: Range<u64>) {}
+
     /// Reads `range` into memory, so that touching it later does not wait for the disk. Best effort.
     fn populate(&self, range: Range<u64>);
 }

@@ -21,6 +21,10 @@ pub enum EntryKind {
     Metadata = 4,
     /// A change of a queue's state.
     GroupDelta = 5,
+    /// A change of stream groups.
+    Groups = 6,
+    /// Where the records of a partition begin from here on.
+    RecordsDeleted = 7,
 }
 
 impl EntryKind {
@@ -33,6 +37,8 @@ impl EntryKind {
             3 => Some(Self::Membership),
             4 => Some(Self::Metadata),
             5 => Some(Self::GroupDelta),
+            6 => Some(Self::Groups),
+            7 => Some(Self::RecordsDeleted),
             _ => None,
         }
     }

@@ -113,7 +113,7 @@ fn format_1_reads_as_it_was_written() {
     assert_eq!((state.purged, state.last), (Some(EntryId::new(1, 5)), Some(EntryId::new(4, 38))));
     assert_eq!((state.log_start.get(), state.log_end), (4, offset));
     assert_eq!(log.read_checkpoint().unwrap().as_deref(), Some(&b"the state machine of format 1"[..]));
-    let found = log.find_timestamp(Timestamp::from_ms(22_001), Offset::MAX).unwrap();
+    let found = log.find_timestamp(Timestamp::from_ms(22_001), Offset::ZERO, Offset::MAX).unwrap();
     assert_eq!(found.map(|(_, time)| time.as_ms()), Some(22_001));
     let all = RetentionPolicy { age_ms_max: None, bytes_max: Some(0) };
     let boundary = log.retention_boundary(&all, Timestamp::from_ms(0), Offset::MAX).unwrap();

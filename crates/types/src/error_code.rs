@@ -103,6 +103,32 @@ codes! {
     /// Nothing is known of the batch's idempotent producer, and this is not its first batch. Nothing was stored by this
     /// attempt; what earlier ones stored may be forgotten.
     UnknownProducer = 25, "UNKNOWN_PRODUCER", false;
+    /// There is no such group.
+    UnknownGroup = 26, "UNKNOWN_GROUP", false;
+    /// The group has no such member (any more); it may join again as a new one.
+    UnknownMember = 27, "UNKNOWN_MEMBER", false;
+    /// The group has moved on to another generation; the member joins again.
+    IllegalGeneration = 28, "ILLEGAL_GENERATION", false;
+    /// Another client has taken the place of this static member.
+    FencedInstance = 29, "FENCED_INSTANCE", false;
+    /// The members of the group are joining its next generation.
+    RebalanceInProgress = 30, "REBALANCE_IN_PROGRESS", true;
+    /// The group has members, and this is done only while it has none.
+    GroupNotEmpty = 31, "GROUP_NOT_EMPTY", false;
+    /// A cap on members, groups, offsets or the texts beside them is reached.
+    GroupLimit = 32, "GROUP_LIMIT", false;
+    /// The members of the group share partitions in other ways, or are of another kind.
+    InconsistentProtocol = 33, "INCONSISTENT_PROTOCOL", false;
+    /// The partition is not this member's.
+    NotAssigned = 34, "NOT_ASSIGNED", false;
+    /// The message is not with this worker by this token (any more).
+    LeaseLost = 35, "LEASE_LOST", false;
+    /// A record about the message is under way.
+    MessageBusy = 36, "MESSAGE_BUSY", true;
+    /// A worker has the message, and this is done to messages that nobody has.
+    MessageLeased = 37, "MESSAGE_LEASED", true;
+    /// The message is done or dead for this group.
+    MessageSettled = 38, "MESSAGE_SETTLED", false;
 }
 
 impl fmt::Display for ErrorCode {

@@ -1,6 +1,7 @@
 //! Points in time as a value. Nothing here reads a clock.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01 00:00 UTC, as a record carries them. Negative is before that day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,17 @@ impl Timestamp {
     #[must_use]
     pub fn ms_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// To the millisecond; what no timestamp reaches becomes the nearest one.
+    fn from(time: SystemTime) -> Self {
+        let ms = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => Self(ms(since)),
+            Err(before) => Self(-ms(before.duration())),
+        }
     }
 }
 

@@ -61,6 +61,9 @@ pub async fn describe_at(setting: &Setting, node: u64) -> Result<Topic, String> 
 /// Reads by our client, which finds the nodes by itself: from the leaders, and from those that follow.
 pub const FINAL_READS_OF_OUR_CLIENT: usize = 2;
 
+/// How often a final read is begun: a node that came back a moment ago may not answer in time.
+const TRIES: u32 = 5;
+
 /// Reads every partition from its start to its end: what the leaders have, what followers have, and what each single node
 /// has or passes on.
 pub async fn final_reads(setting: &Setting) {
@@ -68,15 +71,22 @@ pub async fn final_reads(setting: &Setting) {
     for (node, may_follow) in
         [(0, false), (0, true)].into_iter().chain(setting.nodes().into_iter().map(|id| (id, true)))
     {
-        number += 1;
-        let result = match node {
-            0 => read_to_end(setting, number, may_follow).await,
-            node => thin::read_to_end(setting, node, number).await,
-        };
-        let complete = result.is_ok();
-        if let Err(why) = result {
+        let mut tries = TRIES;
+        let complete = loop {
+            // Each try begins at the start again, so it is another reader.
+            number += 1;
+            let result = match node {
+                0 => read_to_end(setting, number, may_follow).await,
+                node => thin::read_to_end(setting, node, number).await,
+            };
+            let Err(why) = result else { break true };
             workload::note(setting, format!("final read {number} through node {node} (0: any): {why}"));
-        }
+            tries -= 1;
+            if tries == 0 {
+                break false;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        };
         for partition in (0..setting.partitions).map(|partition| setting.named(partition)) {
             setting.history.note(Kind::FinalRead { node, reader: number, partition, complete });
         }

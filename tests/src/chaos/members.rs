@@ -39,7 +39,8 @@ pub(super) async fn change(scene: &mut Scene, dice: &mut Dice) {
     scene.note(format!("{verb} partition {number} from {here:?} to {to}"));
     let change = Change { verb, number, to };
     let victim = dice.once_in(3).then(|| dice.choose(&scene.cluster.ids()).copied()).flatten();
-    order(scene, &change.words(scene), victim.is_some()).await;
+    let words = change.words(scene);
+    order(scene, &words, victim.is_some()).await;
     if let Some(victim) = victim {
         kill_meanwhile(scene, victim, dice).await;
     }
@@ -61,8 +62,9 @@ impl Change {
     }
 }
 
-/// Gives an order; where a node is about to be killed the answer may be lost, so the order may be given again.
-pub(super) async fn order(scene: &Scene, words: &[String], may_fail: bool) {
+/// Gives an order; where a node is about to be killed the answer may be lost, so the order may be given again. What
+/// an order has read for the first time may be damaged, so that a node stops meanwhile.
+pub(super) async fn order(scene: &mut Scene, words: &[String], may_fail: bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (binary, servers) = (scene.cluster.binary().to_string_lossy().into_owned(), scene.cluster.addresses());
@@ -76,6 +78,7 @@ pub(super) async fn order(scene: &Scene, words: &[String], may_fail: bool) {
         }
         scene.note(format!("{words:?}: {}", outcome.stderr));
         assert!(Instant::now() < deadline, "{words:?} is refused for {PATIENCE:?}: {}", outcome.stderr);
+        scene.revive().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -94,7 +97,7 @@ pub(super) async fn kill_meanwhile(scene: &mut Scene, victim: u64, dice: &mut Di
 }
 
 /// Waits until it is as it was asked for.
-async fn wait(scene: &Scene, change: &Change, wanted: &mut [u64]) {
+async fn wait(scene: &mut Scene, change: &Change, wanted: &mut [u64]) {
     wanted.sort_unstable();
     let deadline = Instant::now() + PATIENCE;
     let mut asked_again = Instant::now();
@@ -113,7 +116,8 @@ async fn wait(scene: &Scene, change: &Change, wanted: &mut [u64]) {
             return;
         }
         if asked_again.elapsed() > Duration::from_secs(5) {
-            order(scene, &change.words(scene), true).await;
+            let words = change.words(scene);
+            order(scene, &words, true).await;
             asked_again = Instant::now();
         }
         assert!(
@@ -121,6 +125,7 @@ async fn wait(scene: &Scene, change: &Change, wanted: &mut [u64]) {
             "partition {} is not at {wanted:?} after {PATIENCE:?}: {found:?}",
             change.number
         );
+        scene.revive().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

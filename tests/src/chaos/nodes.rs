@@ -49,6 +49,7 @@ async fn leave(scene: &mut Scene, old: u64, words: &[String], dice: &mut Dice) {
             break;
         }
         assert!(Instant::now() < deadline, "node {old} has not left after {PATIENCE:?}: {cluster:?}");
+        scene.revive().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     scene.forget(old);
@@ -66,6 +67,7 @@ pub(super) async fn drain(scene: &mut Scene, dice: &mut Dice) {
             break;
         }
         assert!(Instant::now() < deadline, "node {node} still leads after {PATIENCE:?}: {topic:?}");
+        scene.revive().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     restart(scene, node, dice).await;

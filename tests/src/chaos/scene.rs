@@ -164,6 +164,9 @@ impl Scene {
             }
             let said = self.cluster.last_words(node);
             let end = said.lines().last().unwrap_or_default();
+            if end.contains("was removed from the cluster") {
+                continue;
+            }
             assert!(end.contains("is damaged at byte"), "node {node} has ended by itself: {said}");
             self.note(format!("node {node} has stopped over damage, and is started again: {end}"));
             self.cluster.spawn(node);
@@ -171,6 +174,24 @@ impl Scene {
             revived += 1;
         }
         revived
+    }
+
+    /// Waits until all damage is met and every replica has been filled again.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn mend(&mut self) {
+        self.scrub().await;
+        let deadline = Instant::now() + 3 * PATIENCE;
+        loop {
+            let topic = self.describe().await;
+            let mut replicas = topic.partitions.iter().flat_map(|partition| &partition.replica_status);
+            if replicas.all(|replica| replica.is_recovering == Some(false)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "replicas are not filled again: {topic:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Has every node read everything that it holds, so that damage is met that nobody has met yet; until there is none.

@@ -34,6 +34,7 @@ pub struct Member {
     config: PathBuf,
     log: PathBuf,
     client_address: String,
+    kafka_address: String,
     process: Option<Process>,
 }
 
@@ -94,24 +95,26 @@ impl Cluster {
     }
 
     async fn place(&mut self, id: u64) -> Place {
-        let (client_port, peer_port) = (ports::free(), ports::free());
+        let (client_port, peer_port, kafka_port) = (ports::free(), ports::free(), ports::free());
         let client_address = self.network.add(End::Node(id), client_port).await;
         let peer_address = self.network.add(End::Node(id), peer_port).await;
+        let kafka_address = self.network.add(End::Node(id), kafka_port).await;
         self.peers.insert(id, peer_address.clone());
-        Place { id, client_port, peer_port, client_address, peer_address }
+        Place { id, client_port, peer_port, kafka_port, client_address, peer_address, kafka_address }
     }
 
     fn add(&mut self, place: Place, formation: &str) {
-        let Place { id, client_port, peer_port, client_address, peer_address } = place;
+        let Place { id, client_port, peer_port, kafka_port, client_address, peer_address, kafka_address } = place;
         let data = self.folder.path().join(format!("node-{id}"));
         let config = self.folder.path().join(format!("node-{id}.toml"));
         let log = self.folder.path().join(format!("node-{id}.log"));
         let text = format!(
             "[data]\ndir = {data:?}\n[node]\nadvertised = {client_address:?}\n[grpc]\nlisten = \"127.0.0.1:{client_port}\"\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n[kafka]\nlisten = \"127.0.0.1:{kafka_port}\"\nadvertised = {kafka_address:?}\n\
              [cluster]\nlisten = \"127.0.0.1:{peer_port}\"\nadvertised = {peer_address:?}\n{formation}"
         );
         std::fs::write(&config, text).expect("a configuration file can be written");
-        self.members.insert(id, Member { id, data, config, log, client_address, process: None });
+        self.members.insert(id, Member { id, data, config, log, client_address, kafka_address, process: None });
     }
 
     /// Has a node that was never started keep its data in another folder.
@@ -242,6 +245,12 @@ impl Cluster {
         self.members.values().map(|member| member.client_address.as_str()).collect::<Vec<_>>().join(",")
     }
 
+    /// Where clients of Kafka reach the nodes: their proxies, separated by commas.
+    #[must_use]
+    pub fn kafka_addresses(&self) -> String {
+        self.members.values().map(|member| member.kafka_address.as_str()).collect::<Vec<_>>().join(",")
+    }
+
     /// Where a node keeps its data.
     ///
     /// # Panics
@@ -297,6 +306,8 @@ struct Place {
     id: u64,
     client_port: u16,
     peer_port: u16,
+    kafka_port: u16,
     client_address: String,
     peer_address: String,
+    kafka_address: String,
 }

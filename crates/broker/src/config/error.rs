@@ -69,13 +69,15 @@ pub enum ConfigError {
     },
     /// A listener that others could reach, without anything to keep them out.
     #[error(
-        "{section}.listen = {listen} from {source_name} can be reached from other machines, and this version has neither \
+        "{key} = {listen} from {source_name} can be reached from other machines, and this version has neither \
          authentication nor encryption; listen on 127.0.0.1, or accept that whoever reaches the port may do everything \
          with {section}.allow_insecure_network = true"
     )]
     InsecureNetwork {
         /// The section of the listener.
         section: &'static str,
+        /// The setting.
+        key: &'static str,
         /// The address.
         listen: SocketAddr,
         /// Where it came from.

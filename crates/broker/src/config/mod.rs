@@ -8,6 +8,7 @@
 
 mod error;
 mod layer;
+mod listeners;
 mod raw;
 mod resolve;
 mod sample;
@@ -35,6 +36,10 @@ pub struct Config {
     pub node: NodeConfig,
     /// The gRPC front.
     pub grpc: GrpcConfig,
+    /// The HTTP front.
+    pub http: HttpConfig,
+    /// The Kafka front.
+    pub kafka: KafkaConfig,
     /// The node among the others.
     pub cluster: ClusterConfig,
     /// What clients may take.
@@ -69,6 +74,37 @@ pub struct NodeConfig {
 pub struct GrpcConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+}
+
+/// The HTTP front.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where it listens; `None`: it is switched off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The Kafka front.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// Where it listens; `None`: it is switched off.
+    pub listen: Option<SocketAddr>,
+    /// HOST:PORT for clients; `None`: the address that the listener is bound to.
+    pub advertised: Option<String>,
+    /// More places for clients that reach the nodes elsewhere.
+    pub listeners: Vec<KafkaListener>,
+    /// Whether topics are made that are asked for and not there.
+    pub auto_create_topics: bool,
+}
+
+/// A place where Kafka's protocol is served for those who know it by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaListener {
+    /// Its name: who comes in here is told every node's address of this name.
+    pub name: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// HOST:PORT for clients; `None`: the address that the listener is bound to.
+    pub advertised: Option<String>,
 }
 
 /// The node among the others.

@@ -80,6 +80,33 @@ options! {
         /// may read, write and delete everything.
         allow_insecure_network: bool = "false";
     }
+    http: Http {
+        /// Where `/metrics`, `/healthz` and `/readyz` are served over HTTP, as IP:PORT; port 0 takes any free one. Empty: nowhere.
+        listen: String = "\"127.0.0.1:7480\"";
+        /// Listen beyond this machine although there is no authentication and no encryption yet: whoever reaches the port
+        /// may read the names of topics and how much they hold.
+        allow_insecure_network: bool = "false";
+    }
+    kafka: Kafka {
+        /// Where clients that speak Kafka's protocol are served, as IP:PORT; port 0 takes any free one. Empty: nowhere.
+        listen: String = "\"127.0.0.1:9092\"";
+        /// Where clients that speak Kafka's protocol are told to reach this node, as HOST:PORT. "auto": what `kafka.listen`
+        /// says.
+        advertised: Auto<String> = "\"auto\"";
+        /// More places where they are served, each as NAME://IP:PORT, for clients that reach the nodes under other addresses,
+        /// such as those outside a network of containers. Who comes in through NAME is told every node's address of that
+        /// NAME; so all nodes need the same names. A variable or flag separates several by commas.
+        listeners: List = "[]";
+        /// Where clients of each of `kafka.listeners` are told to reach this node, as NAME://HOST:PORT. One that is not named
+        /// here: where it listens.
+        advertised_listeners: List = "[]";
+        /// Make a topic that a producer or consumer asks for and that is not there, with the defaults of new topics. Clients
+        /// may ask for it to be left alone.
+        auto_create_topics: bool = "true";
+        /// Listen beyond this machine although there is no authentication and no encryption yet: whoever reaches the port
+        /// may read, write and delete everything.
+        allow_insecure_network: bool = "false";
+    }
     cluster: Cluster {
         /// Where other nodes reach this one, as IP:PORT; port 0 takes any free one. Keep clients off this port.
         listen: String = "\"127.0.0.1:7401\"";

@@ -12,10 +12,12 @@ use highwater_types::limits;
 
 use super::error::ConfigError;
 use super::layer::Layer;
+use super::listeners;
 use super::raw::{self, OPTIONS, Raw};
 use super::units::{Auto, ByteSize, Period};
 use super::{
-    ClusterConfig, Config, DataConfig, GrpcConfig, LimitsConfig, LoggingConfig, NodeConfig, Setting, TopicConfig,
+    ClusterConfig, Config, DataConfig, GrpcConfig, HttpConfig, KafkaConfig, LimitsConfig, LoggingConfig, NodeConfig,
+    Setting, TopicConfig,
 };
 use crate::usage;
 
@@ -52,6 +54,8 @@ pub(super) fn resolve(layers: Vec<Layer>) -> Result<Config, ConfigError> {
         data: check.data(raw.data)?,
         node,
         grpc,
+        http: check.http(&raw.http)?,
+        kafka: check.kafka(&raw.kafka)?,
         cluster,
         limits,
         topic: check.topic(&raw.topic)?,
@@ -85,6 +89,33 @@ impl Check {
         Ok(GrpcConfig { listen })
     }
 
+    fn http(&self, raw: &raw::Http) -> Result<HttpConfig, ConfigError> {
+        if raw.listen.is_empty() {
+            return Ok(HttpConfig { listen: None });
+        }
+        let listen = self.listen("http", "http.listen", &raw.listen, raw.allow_insecure_network)?;
+        Ok(HttpConfig { listen: Some(listen) })
+    }
+
+    fn kafka(&self, raw: &raw::Kafka) -> Result<KafkaConfig, ConfigError> {
+        let auto_create_topics = raw.auto_create_topics;
+        if raw.listen.is_empty() {
+            if !raw.listeners.0.is_empty() {
+                return Err(self.not_allowed("kafka.listeners", "empty while kafka.listen is".to_owned()));
+            }
+            return Ok(KafkaConfig { listen: None, advertised: None, listeners: Vec::new(), auto_create_topics });
+        }
+        let listen = self.listen("kafka", "kafka.listen", &raw.listen, raw.allow_insecure_network)?;
+        let advertised = self.advertised("kafka.advertised", &raw.advertised, "kafka", listen)?;
+        let (places, told) = (&raw.listeners.0, &raw.advertised_listeners.0);
+        let listeners = listeners::read(places, told, is_host_and_port)
+            .map_err(|wrong| self.not_allowed(wrong.key, wrong.allowed.to_owned()))?;
+        for listener in &listeners {
+            self.open("kafka", "kafka.listeners", listener.listen, raw.allow_insecure_network)?;
+        }
+        Ok(KafkaConfig { listen: Some(listen), advertised, listeners, auto_create_topics })
+    }
+
     fn cluster(&self, raw: raw::Cluster) -> Result<ClusterConfig, ConfigError> {
         let listen = self.listen("cluster", "cluster.listen", &raw.listen, raw.allow_insecure_network)?;
         let advertised = self.advertised("cluster.advertised", &raw.advertised, "cluster", listen)?;
@@ -114,10 +145,22 @@ impl Check {
     ) -> Result<SocketAddr, ConfigError> {
         let parsed = listen.parse::<SocketAddr>();
         let listen = parsed.map_err(|_| self.not_allowed(key, "IP:PORT, such as 127.0.0.1:7400".to_owned()))?;
-        if !listen.ip().is_loopback() && !is_open {
-            return Err(ConfigError::InsecureNetwork { section, listen, source_name: self.setting(key).1 });
-        }
+        self.open(section, key, listen, is_open)?;
         Ok(listen)
+    }
+
+    /// Whether an address may be listened on that others can reach.
+    fn open(
+        &self,
+        section: &'static str,
+        key: &'static str,
+        listen: SocketAddr,
+        is_open: bool,
+    ) -> Result<(), ConfigError> {
+        match listen.ip().is_loopback() || is_open {
+            true => Ok(()),
+            false => Err(ConfigError::InsecureNetwork { section, key, listen, source_name: self.setting(key).1 }),
+        }
     }
 
     fn advertised(

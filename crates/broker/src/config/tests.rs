@@ -23,6 +23,8 @@ fn setting(config: &Config, key: &str) -> (String, String) {
 fn defaults_are_whole_and_in_range() {
     let config = Config::load(&Sources::default()).unwrap();
     assert_eq!(config.grpc.listen, "127.0.0.1:7400".parse().unwrap());
+    assert_eq!(config.http.listen, Some("127.0.0.1:7480".parse().unwrap()));
+    assert_eq!(config.kafka.listen, Some("127.0.0.1:9092".parse().unwrap()));
     assert_eq!((config.topic.default_partitions, config.topic.default_replicas), (1, 3));
     let limits = &config.limits;
     let shares = limits.produce_in_flight_bytes + limits.read_decoded_bytes + limits.receive_window_bytes;
@@ -106,6 +108,62 @@ fn a_port_that_others_reach_needs_a_word() {
     assert_eq!(config.node.advertised.as_deref(), Some("log1.example:7400"));
     assert!(message(from_file("[node]\nadvertised = 'log1'")).contains("HOST:PORT"));
     assert!(from_file("[grpc]\nlisten = '[::1]:0'").is_ok());
+}
+
+#[test]
+fn the_http_front_is_switched_off_by_an_empty_address() {
+    assert_eq!(from_file("[http]\nlisten = ''").unwrap().http.listen, None);
+    let environment = vec![("HIGHWATER_HTTP__LISTEN".to_owned(), String::new())];
+    let of_variable = Config::load(&Sources { environment, ..Sources::default() }).unwrap();
+    assert_eq!(of_variable.http.listen, None);
+    assert_eq!(setting(&of_variable, "http.listen").0, "\"\"");
+    let of_flag = Config::load(&Sources::default().with_flag("--http-listen", "http.listen", "")).unwrap();
+    assert_eq!(of_flag.http.listen, None);
+    let text = message(from_file("[http]\nlisten = '0.0.0.0:7480'"));
+    assert!(text.contains("http.allow_insecure_network = true"), "{text}");
+    assert!(from_file("[http]\nlisten = '0.0.0.0:7480'\nallow_insecure_network = true").is_ok());
+    assert!(message(from_file("[http]\nlisten = '7480'")).contains("http.listen = \"7480\""));
+}
+
+#[test]
+fn the_kafka_front_is_switched_off_by_an_empty_address_and_needs_one_that_can_be_told() {
+    assert_eq!(from_file("[kafka]\nlisten = ''").unwrap().kafka.listen, None);
+    let open = "[kafka]\nlisten = '0.0.0.0:9092'\nallow_insecure_network = true\n";
+    assert!(message(from_file("[kafka]\nlisten = '0.0.0.0:9092'")).contains("kafka.allow_insecure_network = true"));
+    assert!(message(from_file(open)).contains("kafka.advertised"));
+    let told = from_file(&format!("{open}advertised = 'log1.example:9092'")).unwrap();
+    assert_eq!(told.kafka.advertised.as_deref(), Some("log1.example:9092"));
+}
+
+#[test]
+fn kafka_listeners_have_names_of_their_own_and_an_address_that_can_be_told() {
+    let of = |lists: &str| from_file(&format!("[kafka]\nallow_insecure_network = true\n{lists}"));
+    let both = "listeners = ['out://0.0.0.0:9094', 'in://127.0.0.1:9095']\nadvertised_listeners = ['out://log1.example:19094']";
+    let listener = |name: &str, listen: &str, advertised: Option<&str>| KafkaListener {
+        name: name.to_owned(),
+        listen: listen.parse().unwrap(),
+        advertised: advertised.map(str::to_owned),
+    };
+    let due = [listener("in", "127.0.0.1:9095", None), listener("out", "0.0.0.0:9094", Some("log1.example:19094"))];
+    assert_eq!(of(both).unwrap().kafka.listeners, due);
+    let key = "kafka.listeners";
+    for wrong in
+        ["'9094'", "'out://9094'", "'://127.0.0.1:9094'", "'o/t://127.0.0.1:1'", "'a://[::1]:1', 'a://[::1]:2'"]
+    {
+        let text = message(of(&format!("listeners = [{wrong}]")));
+        assert!(text.contains(key) && text.contains("NAME://IP:PORT"), "{text}");
+    }
+    let text = message(of("listeners = ['out://0.0.0.0:9094']"));
+    assert!(text.contains("kafka.advertised_listeners") && text.contains("names each listener"), "{text}");
+    let text = message(of("advertised_listeners = ['out://log1.example:9094']"));
+    assert!(text.contains("kafka.advertised_listeners") && text.contains("each one of kafka.listeners"), "{text}");
+    let text = message(from_file("[kafka]\nlisteners = ['out://10.0.0.1:9094']"));
+    assert!(
+        text.contains("kafka.listeners = 10.0.0.1:9094") && text.contains("kafka.allow_insecure_network"),
+        "{text}"
+    );
+    let text = message(from_file("[kafka]\nlisten = ''\nlisteners = ['out://127.0.0.1:9094']"));
+    assert!(text.contains("empty while kafka.listen is"), "{text}");
 }
 
 #[test]

@@ -112,8 +112,11 @@ mod tests {
         let mut image = MetadataImage::default();
         for number in 1..=2 {
             let (node, uuid) = (NodeId::new(number), NodeUuid::from_bytes([1; 16]));
-            let (address, peer_address, rack) = (String::new(), String::new(), String::new());
-            let registration = NodeRegistration { node, uuid, address, peer_address, rack };
+            let none = String::new;
+            let (address, peer_address, rack, kafka_address) = (none(), none(), none(), none());
+            let kafka_listeners = BTreeMap::new();
+            let registration =
+                NodeRegistration { node, uuid, address, peer_address, rack, kafka_address, kafka_listeners };
             image.replay(&MetadataRecord::NodeRegistered(registration));
         }
         for number in fenced {

@@ -4,13 +4,16 @@
 //!
 //! Never: decides whether something failed, or changes the text: an error's own message is what the user reads.
 
+mod groups;
+mod queues;
+
 use highwater_types::batch::BatchError;
 use highwater_types::{ErrorCode, NodeId, OffsetRange, Sequence, TopicNameError};
 
 use crate::admission::AdmissionError;
 use crate::controller::ControllerError;
 use crate::disk_gate::BelowFloor;
-use crate::partition::{AppendError, ReadError, SequenceError};
+use crate::partition::{AppendError, DeleteError, ReadError, RecordsError, SequenceError};
 use crate::router::RouteError;
 use crate::usage::UsageError;
 
@@ -82,7 +85,10 @@ impl From<RouteError> for Failure {
     fn from(error: RouteError) -> Self {
         let leader = match &error {
             RouteError::Elsewhere { instead, .. } => Some(*instead),
-            RouteError::UnknownTopic { .. } | RouteError::UnknownPartition { .. } | RouteError::NotOpen { .. } => None,
+            RouteError::UnknownTopic { .. }
+            | RouteError::Internal { .. }
+            | RouteError::UnknownPartition { .. }
+            | RouteError::NotOpen { .. } => None,
         };
         Self { leader, ..Self::new(error.code(), error.to_string()) }
     }
@@ -107,12 +113,33 @@ impl From<AppendError> for Failure {
     }
 }
 
+impl From<RecordsError> for Failure {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::Read(error) => error.into(),
+            RecordsError::Batch(error) => error.into(),
+            RecordsError::BrokenOff => Self::shutting_down(),
+        }
+    }
+}
+
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let failure = Self::new(error.code(), error.to_string());
         match error {
             ReadError::NotLeader { leader } => Self { leader, ..failure },
             ReadError::OffsetOutOfRange { valid, .. } => failure.with_valid(valid),
+            _ => failure,
+        }
+    }
+}
+
+impl From<DeleteError> for Failure {
+    fn from(error: DeleteError) -> Self {
+        let failure = Self::new(error.code(), error.to_string());
+        match error {
+            DeleteError::NotLeader { leader } => Self { leader, ..failure },
+            DeleteError::OffsetOutOfRange { valid, .. } => failure.with_valid(valid),
             _ => failure,
         }
     }

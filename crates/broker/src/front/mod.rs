@@ -4,5 +4,8 @@
 //!
 //! Never: decides anything. A front decodes, checks, calls, encodes.
 
+mod coordinators;
 pub mod failure;
 pub mod grpc;
+pub mod http;
+pub mod kafka;

@@ -11,9 +11,8 @@ use highwater_types::{LogIndex, NodeId, TopicPartition};
 use tokio::sync::watch;
 
 use crate::controller::METADATA_LOG;
-use crate::partition::PartitionHandle;
 use crate::raft::{Members, PeerProgress, Replica, ReplicaStatus};
-use crate::router::OpenPartitions;
+use crate::router::{Open, OpenPartitions};
 
 /// The replicas of this node.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl Inventory {
         for (id, handle) in self.partitions.borrow().iter() {
             let key = log_key(*id).to_bytes();
             if is_asked(&key) {
-                replicas.insert(key, with_records(describe(key, &handle.status()), handle));
+                replicas.insert(key, with_records(describe(key, &handle.replica().status()), handle));
             }
         }
         ReplicasDescribed { replicas: replicas.into_values().collect(), node: None }
@@ -52,7 +51,7 @@ impl Inventory {
     /// How many partitions this node holds, and how many of them it leads.
     pub(crate) fn counts(&self) -> (u32, u32) {
         let partitions = self.partitions.borrow();
-        let leads = partitions.values().filter(|handle| handle.leadership().is_leader).count();
+        let leads = partitions.values().filter(|open| open.replica().leadership().borrow().is_leader).count();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         (count(partitions.len()), count(leads))
     }
@@ -95,13 +94,15 @@ fn describe_peer(status: &ReplicaStatus, peer: &PeerProgress) -> PeerDescription
     }
 }
 
-fn with_records(description: ReplicaDescription, handle: &PartitionHandle) -> ReplicaDescription {
+fn with_records(description: ReplicaDescription, open: &Open) -> ReplicaDescription {
+    let size_bytes = open.size_bytes();
+    let Some(handle) = open.partition() else { return ReplicaDescription { size_bytes, ..description } };
     let watermarks = handle.watermarks();
     ReplicaDescription {
         log_start: watermarks.log_start.get(),
         high_watermark: watermarks.committed.get(),
         log_end: watermarks.log_end.get(),
-        size_bytes: handle.size_bytes(),
+        size_bytes,
         ..description
     }
 }

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_metadata::MetadataImage;
+use highwater_metadata::{MetadataImage, QueueRetention};
 use highwater_storage::{Log, RetentionPolicy};
 use highwater_types::{NodeId, Offset, TopicId};
 use tokio::sync::watch;
@@ -19,15 +19,73 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::error::GroupName;
 use super::supervise::{Failures, NodeFailure};
 use crate::clock::Clock;
+use crate::coordinator::Coordinator;
 use crate::partition::Partition;
-use crate::raft::{Replica, ReplicaError};
+use crate::raft::{Replica, ReplicaError, ReplicaFailure};
 
 /// The metadata's log is cut when it is larger than this, in bytes; the image stands for what is gone.
 const METADATA_BYTES_MAX: u64 = 32 << 20;
 
+/// A group that runs on this node until it is closed.
+pub(super) trait Kept: Send + Sync + 'static {
+    /// Gives the group its first members, unless it has some.
+    fn begin(&self, voters: &[NodeId]) -> impl Future<Output = Result<(), ReplicaError>> + Send;
+
+    /// What is done now and then, by what its topic wants to keep.
+    fn look_after(
+        &self,
+        policy: RetentionPolicy,
+        queues: QueueRetention,
+    ) -> impl Future<Output = Result<(), ReplicaError>> + Send;
+
+    /// Resolves when it stops by itself.
+    fn failed(&self) -> impl Future<Output = ReplicaFailure> + Send;
+
+    /// Finishes what it took in, and closes it.
+    fn shutdown(self) -> impl Future<Output = ()> + Send;
+}
+
+impl Kept for Partition {
+    async fn begin(&self, voters: &[NodeId]) -> Result<(), ReplicaError> {
+        Self::begin(self, voters).await
+    }
+
+    async fn look_after(&self, policy: RetentionPolicy, queues: QueueRetention) -> Result<(), ReplicaError> {
+        self.maintain().await?;
+        self.retain(policy, &queues).await
+    }
+
+    async fn failed(&self) -> ReplicaFailure {
+        Self::failed(self).await
+    }
+
+    async fn shutdown(self) {
+        Self::shutdown(self).await;
+    }
+}
+
+impl Kept for Coordinator {
+    async fn begin(&self, voters: &[NodeId]) -> Result<(), ReplicaError> {
+        Self::begin(self, voters).await
+    }
+
+    /// What it keeps is its groups; entries go when they are in its image.
+    async fn look_after(&self, _: RetentionPolicy, _: QueueRetention) -> Result<(), ReplicaError> {
+        self.maintain().await
+    }
+
+    async fn failed(&self) -> ReplicaFailure {
+        Self::failed(self).await
+    }
+
+    async fn shutdown(self) {
+        Self::shutdown(self).await;
+    }
+}
+
 /// Keeps one partition.
-pub(super) struct PartitionKeeper {
-    pub(super) partition: Partition,
+pub(super) struct PartitionKeeper<K> {
+    pub(super) partition: K,
     pub(super) topic: TopicId,
     pub(super) name: GroupName,
     pub(super) images: watch::Receiver<Arc<MetadataImage>>,
@@ -47,7 +105,7 @@ pub(super) struct StandIn {
     pub(super) after: Duration,
 }
 
-impl PartitionKeeper {
+impl<K: Kept> PartitionKeeper<K> {
     /// Keeps the partition until `closing`, then finishes what it took in and closes it.
     pub(super) async fn run(self, closing: impl Future<Output = ()>) {
         let Self { partition, topic, name, images, failures, pause, stand_in } = self;
@@ -65,8 +123,8 @@ impl PartitionKeeper {
                         age_ms_max: topic.settings.retention_ms(),
                         bytes_max: topic.settings.retention_bytes(),
                     });
-                    partition.maintain().await?;
-                    partition.retain(policy.unwrap_or_default()).await
+                    let queues = image.topic_by_id(topic).map(|topic| topic.settings.retention_queues());
+                    partition.look_after(policy.unwrap_or_default(), queues.unwrap_or_default()).await
                 };
                 tokio::select! {
                     biased;
@@ -86,7 +144,7 @@ impl PartitionKeeper {
 }
 
 /// Begins the group when nobody else has for a while.
-async fn begin_late(name: &GroupName, partition: &Partition, stand_in: Option<StandIn>) {
+async fn begin_late(name: &GroupName, partition: &impl Kept, stand_in: Option<StandIn>) {
     let Some(StandIn { voters, after }) = stand_in else { return };
     loop {
         tokio::time::sleep(after).await;

@@ -297,6 +297,8 @@ fn registration(desk: &Desk, identity: Identity) -> NodeRegistration {
         address: desk.address().to_owned(),
         peer_address: desk.options().peer_address.clone(),
         rack: desk.options().rack.clone(),
+        kafka_address: desk.options().kafka_address.clone(),
+        kafka_listeners: desk.options().kafka_listeners.clone(),
     }
 }
 

@@ -18,21 +18,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use highwater_metadata::MetadataImage;
-use highwater_storage::{DataDir, LogKey, LogOptions};
+use highwater_groups::stream::Config;
+use highwater_metadata::{MetadataImage, Topic};
+use highwater_storage::{DataDir, Log, LogKey, LogOptions};
 use highwater_types::{NodeId, TopicPartition};
 use tokio::sync::watch;
 
-use super::error::StartError;
-use super::keeper::{PartitionKeeper, StandIn};
+use super::error::{GroupName, StartError};
+use super::keeper::{Kept, PartitionKeeper, StandIn};
 use super::supervise::Failures;
 use super::wanted::{Beginning, Wanted, log_key, wanted};
 use super::{on_disk, open_log};
 use crate::clock::Clock;
 use crate::controller::METADATA_LOG;
+use crate::coordinator::{Coordinator, CoordinatorSpec};
 use crate::partition::{ColdReads, Partition, PartitionSpec, ProducerLimits};
-use crate::raft::PeerNetwork;
-use crate::router::OpenPartitions;
+use crate::raft::{PeerNetwork, ReplicaError};
+use crate::router::{Open, OpenPartitions};
 use crate::runtime::blocking;
 use crate::shutdown::Shutdown;
 
@@ -79,6 +81,8 @@ pub(super) struct Partitions {
     maintenance_pause: Duration,
     cold_reads: ColdReads,
     peers: PeerNetwork,
+    /// What the operator chose about stream groups.
+    groups: Config,
     /// Whether the image is known to hold everything that this node was ever told.
     is_current: watch::Sender<bool>,
 }
@@ -94,11 +98,25 @@ impl Partitions {
         failures: Failures,
         maintenance_pause: Duration,
         peers: PeerNetwork,
+        groups: Config,
     ) -> Self {
         let cold_reads = ColdReads::new(COLD_READS_AT_ONCE);
         let running = Mutex::default();
         let is_current = watch::Sender::new(false);
-        Self { node, data, clock, images, table, running, failures, maintenance_pause, cold_reads, peers, is_current }
+        Self {
+            node,
+            data,
+            clock,
+            images,
+            table,
+            running,
+            failures,
+            maintenance_pause,
+            cold_reads,
+            peers,
+            groups,
+            is_current,
+        }
     }
 
     /// The image is current from now on.
@@ -227,7 +245,33 @@ impl Partitions {
             Beginning::StandsIn(voters) => (Vec::new(), Some(StandIn { voters, after: STAND_IN_AFTER })),
             Beginning::Waits => (Vec::new(), None),
         };
-        let opened = Partition::open(PartitionSpec {
+        let keeper = Shutdown::new();
+        let opened = match wanted.topic.is_internal() {
+            true => self.open_coordinator(&wanted.topic, id, log, first_voters, stand_in, &keeper).await,
+            false => self.open_partition(&name, id, log, first_voters, stand_in, &keeper).await,
+        };
+        let open = opened.map_err(|cause| StartError::Group { of: name.clone(), cause: Box::new(cause) })?;
+        if is_alone {
+            // Who does not serve by then is shown as it is: clients are told to try again.
+            let _served = tokio::time::timeout(LEADER_PATIENCE, open.replica().wait_until_serving()).await;
+        }
+        self.running().insert(id, Running { keeper, options });
+        self.table.send_modify(|table| drop(table.insert(id, open)));
+        let took_ms = self.clock.instant().duration_since(began).as_millis();
+        tracing::debug!(partition = %name, log = %log_key(id), took_ms, "opened");
+        Ok(())
+    }
+
+    async fn open_partition(
+        &self,
+        name: &GroupName,
+        id: TopicPartition,
+        log: Log,
+        first_voters: Vec<NodeId>,
+        stand_in: Option<StandIn>,
+        keeper: &Shutdown,
+    ) -> Result<Open, ReplicaError> {
+        let partition = Partition::open(PartitionSpec {
             name: name.to_string(),
             key: log_key(id),
             log,
@@ -238,29 +282,53 @@ impl Partitions {
             producers: ProducerLimits::default(),
             cold_reads: self.cold_reads.clone(),
             network: self.peers.clone(),
-        });
-        let partition = opened.await.map_err(|cause| StartError::Group { of: name.clone(), cause: Box::new(cause) })?;
-        if is_alone {
-            // Who does not serve by then is shown as it is: clients are told to try again.
-            let _served = tokio::time::timeout(LEADER_PATIENCE, partition.wait_until_serving()).await;
-        }
+        })
+        .await?;
         let handle = partition.handle();
-        let keeper = Shutdown::new();
+        self.keep(partition, name.clone(), id, stand_in, keeper);
+        Ok(Open::Partition(handle))
+    }
+
+    async fn open_coordinator(
+        &self,
+        topic: &Topic,
+        id: TopicPartition,
+        log: Log,
+        first_voters: Vec<NodeId>,
+        stand_in: Option<StandIn>,
+        keeper: &Shutdown,
+    ) -> Result<Open, ReplicaError> {
+        let name = GroupName::Partition { topic: topic.name.clone(), id };
+        let coordinator = Coordinator::open(CoordinatorSpec {
+            name: name.to_string(),
+            key: log_key(id),
+            log,
+            votes: Arc::clone(self.data.votes()),
+            node: self.node,
+            first_voters,
+            network: self.peers.clone(),
+            clock: self.clock.clone(),
+            images: self.images.clone(),
+            config: self.groups,
+        })
+        .await?;
+        let handle = coordinator.handle();
+        self.keep(coordinator, name, id, stand_in, keeper);
+        Ok(Open::Coordinator(handle))
+    }
+
+    /// Starts the task that looks after it until it is closed.
+    fn keep(&self, kept: impl Kept, name: GroupName, id: TopicPartition, stand_in: Option<StandIn>, keeper: &Shutdown) {
         let keep = PartitionKeeper {
-            partition,
+            partition: kept,
             topic: id.topic,
-            name: name.clone(),
+            name,
             images: self.images.clone(),
             failures: self.failures.clone(),
             pause: self.maintenance_pause,
             stand_in,
         };
-        self.failures.spawn_vital(&keeper, "partition keeper", keep.run(keeper.requested()));
-        self.running().insert(id, Running { keeper, options });
-        self.table.send_modify(|table| drop(table.insert(id, handle)));
-        let took_ms = self.clock.instant().duration_since(began).as_millis();
-        tracing::debug!(partition = %name, log = %log_key(id), took_ms, "opened");
-        Ok(())
+        self.failures.spawn_vital(keeper, "partition keeper", keep.run(keeper.requested()));
     }
 
     async fn close(&self, id: TopicPartition) {

@@ -32,6 +32,9 @@ use super::error::GroupName;
 /// A closed segment holds nothing younger than it, so the age of segments follows a short retention, down to this.
 const SEGMENT_AGE_MS_MIN: u64 = 1_000;
 
+/// What a coordinator keeps is small; so are its segments.
+const COORDINATOR_SEGMENT_BYTES: u64 = 8 << 20;
+
 /// A partition that should run on this node.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -95,7 +98,15 @@ impl Wanted {
         self.assignment.holders().len() == 1
     }
 
+    /// Whether it coordinates groups, instead of holding records.
+    pub(super) fn is_coordinator(&self) -> bool {
+        self.topic.is_internal()
+    }
+
     pub(super) fn log_options(&self) -> LogOptions {
+        if self.is_coordinator() {
+            return LogOptions { segment_bytes_max: COORDINATOR_SEGMENT_BYTES, ..LogOptions::default() };
+        }
         let settings = &self.topic.settings;
         let retention_ms = settings.retention_ms().unwrap_or(u64::MAX);
         LogOptions {

@@ -1,4 +1,4 @@
-//! Why an append or a read of a partition failed, and which code that is for clients.
+//! Why an append or a read of a partition, or a deletion in it, failed, and which code that is for clients.
 
 use highwater_types::{ErrorCode, NodeId, Offset, OffsetRange};
 
@@ -62,6 +62,52 @@ impl AppendError {
     /// Whether this was decided with batches in flight taken as stored.
     pub(super) const fn rests_on_what_is_in_flight(&self) -> bool {
         matches!(self, Self::Sequence(_))
+    }
+}
+
+/// Why records were not deleted, or are not known to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteError {
+    /// This replica does not lead the partition. Nothing was deleted.
+    #[error("this node does not lead the partition{}: ask for metadata again", hint(*leader))]
+    NotLeader {
+        /// Who does, if that is known.
+        leader: Option<NodeId>,
+    },
+    /// There are no records up to there. Nothing was deleted.
+    #[error("offset {offset} is out of range: the partition holds {} up to but not including {}", valid.start, valid.end)]
+    OffsetOutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// What there is.
+        valid: OffsetRange,
+    },
+    /// The disk has no room to note it. Nothing was deleted.
+    #[error("no room to note what is deleted: {reason}; free space or shorten the retention")]
+    DiskFull {
+        /// What the disk says.
+        reason: String,
+    },
+    /// The partition is stopping. Nothing was deleted.
+    #[error("the partition is stopping; nothing was deleted")]
+    Stopped,
+    /// It was on its way when leadership was lost or the node stopped: the records may be deleted or not.
+    #[error("leadership changed or the node stopped before the deletion was committed; it may be done or not")]
+    OutcomeUnknown,
+}
+
+impl DeleteError {
+    /// The code that clients act on.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotLeader { leader: Some(_) } => ErrorCode::NotLeader,
+            Self::NotLeader { leader: None } => ErrorCode::LeaderUnavailable,
+            Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::DiskFull { .. } => ErrorCode::DiskFull,
+            Self::Stopped => ErrorCode::ShuttingDown,
+            Self::OutcomeUnknown => ErrorCode::OutcomeUnknown,
+        }
     }
 }
 

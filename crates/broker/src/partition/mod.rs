@@ -10,13 +10,18 @@
 //!        └──read───────────────────────────────────────────────────────────► Log, below the high watermark
 //! ```
 
+mod deletions;
 mod error;
 mod handle;
 mod in_flight;
 mod pending;
 pub mod producers;
 mod read;
+mod records;
+mod retain;
+mod space;
 mod state;
+mod take_apart;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -25,21 +30,26 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_storage::{Log, LogKey, RetentionPolicy, VoteFile};
+use highwater_storage::{Log, LogKey, VoteFile};
 use highwater_types::NodeId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::error::{AppendError, ReadError};
+use self::deletions::{Beginning, Deleter};
+pub use self::error::{AppendError, DeleteError, ReadError};
 pub use self::handle::PartitionHandle;
-pub use self::producers::{ProducerLimits, SequenceError};
-use self::read::Reader;
+pub use self::producers::{ProducerLimits, ProducerSummary, SequenceError};
+pub(crate) use self::read::Reader;
 pub use self::read::{ColdReads, Position, ReadFrom, ReadResult, ResolvedOffset};
+pub(crate) use self::records::RecordsError;
+pub(crate) use self::space::{Space, Writes};
 use self::state::{PartitionState, SharedProducers};
+pub(crate) use self::take_apart::take_apart;
 pub use self::ticket::{Acks, AppendAck, AppendTicket};
 use self::writer::{QUEUE_BATCHES_MAX, Writer};
 use crate::clock::Clock;
+use crate::queues::{QueueHandle, QueueTask, REQUESTS_WAITING_MAX, SharedQueues};
 use crate::raft::{PeerNetwork, Replica, ReplicaError, ReplicaFailure, ReplicaSpec};
 
 /// How long a stopping partition waits for what is in flight.
@@ -77,8 +87,9 @@ pub struct Partition {
     clock: Clock,
     stop: CancellationToken,
     writer: JoinHandle<()>,
-    /// Cancelled when the writer's task is gone, however it ended.
-    writer_gone: CancellationToken,
+    queues: JoinHandle<()>,
+    /// Cancelled when one of these tasks is gone, however it ended.
+    task_gone: CancellationToken,
     #[cfg(test)]
     producers: SharedProducers,
 }
@@ -91,7 +102,8 @@ impl Partition {
     pub async fn open(spec: PartitionSpec) -> Result<Self, ReplicaError> {
         let PartitionSpec { name, key, log, votes, node, first_voters, network, clock, producers: limits, cold_reads } =
             spec;
-        let producers = SharedProducers::new(limits);
+        let (producers, queues) = (SharedProducers::new(limits), SharedQueues::default());
+        let beginning = Beginning::default();
         let replica = Replica::open(ReplicaSpec {
             group: name,
             key,
@@ -100,35 +112,42 @@ impl Partition {
             node,
             network,
             clock: clock.clone(),
-            state: PartitionState::new(producers.clone(), limits),
+            state: PartitionState::new(producers.clone(), queues.clone(), beginning.clone(), limits),
         })
         .await?;
-        let begins = !first_voters.is_empty() && !replica.is_recovering() && !replica.is_initialized().await?;
-        if begins && let Err(error) = replica.initialize(&first_voters).await {
-            // Whoever tries again finds the log free.
-            replica.shutdown().await;
-            return Err(error);
-        }
+        replica.begin_at_open(&first_voters).await?;
         let stop = CancellationToken::new();
         let (queue, queued) = mpsc::channel(QUEUE_BATCHES_MAX);
         #[cfg(test)]
         let table = producers.clone();
-        let writer = Writer::new(replica.clone(), log.clone(), clock.clone(), producers, queued, stop.clone());
+        let (space, known) = (Space::default(), producers.clone());
+        let deleter = Deleter::new(space.clone());
+        let writer =
+            Writer::new(replica.clone(), log.clone(), clock.clone(), producers, queued, stop.clone(), space.clone());
         let reader = Reader {
             replica: replica.clone(),
             log,
             committed: replica.committed(),
+            beginning,
             leadership: replica.leadership(),
             cold: cold_reads,
             stop: stop.clone(),
         };
-        let handle = PartitionHandle { queue, reader, clock: clock.clone() };
-        let writer_gone = CancellationToken::new();
-        let last_word = writer_gone.clone().drop_guard();
+        let (asked, questions) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let queue_task = QueueTask::new(reader.clone(), space, queues.clone(), clock.clone(), questions);
+        let queues = QueueHandle::new(asked, queues, replica.clone());
+        let handle = PartitionHandle { queue, reader, clock: clock.clone(), queues, producers: known, deleter };
+        let task_gone = CancellationToken::new();
+        // Also when they panic.
+        let (writers_last_word, queues_last_word) = (task_gone.clone().drop_guard(), task_gone.clone().drop_guard());
         let writer = tokio::spawn(async move {
-            // Also when it panics.
-            let _last_word = last_word;
+            let _last_word = writers_last_word;
             writer.run().await;
+        });
+        let stopping = stop.clone().cancelled_owned();
+        let queues = tokio::spawn(async move {
+            let _last_word = queues_last_word;
+            queue_task.run(stopping).await;
         });
         Ok(Self {
             handle,
@@ -136,7 +155,8 @@ impl Partition {
             clock,
             stop,
             writer,
-            writer_gone,
+            queues,
+            task_gone,
             #[cfg(test)]
             producers: table,
         })
@@ -161,37 +181,19 @@ impl Partition {
     /// # Errors
     /// When the replica has stopped.
     pub async fn begin(&self, first_voters: &[NodeId]) -> Result<(), ReplicaError> {
-        if self.replica.is_recovering() || self.replica.is_initialized().await? {
-            return Ok(());
-        }
-        match self.replica.initialize(first_voters).await {
-            // A leader came in between; that is as good.
-            Err(_) if self.replica.is_initialized().await? => Ok(()),
-            begun => begun,
-        }
+        self.replica.begin_unless_begun(first_voters).await
     }
 
-    /// Resolves when the replica or the writer stops by itself; the node cannot go on then.
+    /// Resolves when the replica or one of the tasks stops by itself; the node cannot go on then.
     pub async fn failed(&self) -> ReplicaFailure {
         tokio::select! {
+            // First why it stopped, then what ended because of it.
+            biased;
             failure = self.replica.failed() => failure,
-            () = self.writer_gone.cancelled() => {
-                let reason = "the task that writes to it ended although nobody asked it to; this is a bug".to_owned();
+            () = self.task_gone.cancelled() => {
+                let reason = "a task that writes to it ended although nobody asked it to; this is a bug".to_owned();
                 ReplicaFailure { group: self.replica.group().to_owned(), reason }
             }
-        }
-    }
-
-    /// Lets go of what a retention policy no longer keeps: whole segments of committed records.
-    ///
-    /// # Errors
-    /// When the log could not be cut.
-    pub async fn retain(&self, policy: RetentionPolicy) -> Result<(), ReplicaError> {
-        let (log, now) = (self.handle.reader.log.clone(), self.clock.now());
-        let committed = *self.handle.reader.committed.borrow();
-        match log.retention_boundary(&policy, now, committed) {
-            Some(boundary) => self.replica.trim(boundary).await,
-            None => Ok(()),
         }
     }
 
@@ -214,6 +216,7 @@ impl Partition {
         if !self.writer.is_finished() {
             let _ = (&mut self.writer).await;
         }
+        let _ = (&mut self.queues).await;
     }
 }
 
@@ -228,5 +231,5 @@ impl Partition {
 #[cfg(test)]
 pub(crate) fn test_state() -> impl crate::raft::GroupState {
     let limits = ProducerLimits::default();
-    PartitionState::new(SharedProducers::new(limits), limits)
+    PartitionState::new(SharedProducers::new(limits), SharedQueues::default(), Beginning::default(), limits)
 }

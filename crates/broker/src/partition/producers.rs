@@ -96,6 +96,19 @@ pub struct Producer {
     last_seen: Timestamp,
 }
 
+/// A producer as people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerSummary {
+    /// Who.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence of its newest record.
+    pub last_sequence: Sequence,
+    /// The table's time when its last batch came.
+    pub last_seen: Timestamp,
+}
+
 /// What to do with a batch of an idempotent producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -321,6 +334,18 @@ impl Producers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    /// All producers, by id.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<ProducerSummary> {
+        let summary = |(id, known): (&ProducerId, &Producer)| {
+            let last_sequence = known.batches.back()?.last;
+            Some(ProducerSummary { id: *id, epoch: known.epoch, last_sequence, last_seen: known.last_seen })
+        };
+        let mut summaries: Vec<_> = self.by_id.iter().filter_map(summary).collect();
+        summaries.sort_unstable_by_key(|summary| summary.id);
+        summaries
     }
 
     /// The log's own time, or 0 before its first entry.

@@ -14,6 +14,7 @@ use highwater_types::{Offset, OffsetRange, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::deletions::Beginning;
 use super::error::ReadError;
 use crate::planted::{Bug, is_planted};
 use crate::raft::{Leadership, ReadBarrierError, Replica};
@@ -97,17 +98,25 @@ impl ColdReads {
 
 /// The reading side of a partition.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
-    pub(super) replica: Replica,
-    pub(super) log: Log,
-    pub(super) committed: watch::Receiver<Offset>,
+pub(crate) struct Reader {
+    pub(crate) replica: Replica,
+    pub(crate) log: Log,
+    pub(crate) committed: watch::Receiver<Offset>,
+    pub(crate) beginning: Beginning,
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) cold: ColdReads,
     pub(super) stop: CancellationToken,
 }
 
 impl Reader {
-    pub(super) async fn read(&self, request: ReadFrom) -> Result<ReadResult, ReadError> {
+    /// The first offset that is read: older ones went with retention, or were deleted.
+    pub(crate) fn log_start(&self) -> Offset {
+        // A replica that begins from a snapshot may know of a deletion before it has what was not deleted.
+        let deleted_below = self.beginning.get().min(*self.committed.borrow());
+        self.log.state().log_start.max(deleted_below)
+    }
+
+    pub(crate) async fn read(&self, request: ReadFrom) -> Result<ReadResult, ReadError> {
         let mut result = self.read_now(&request).await?;
         if !is_enough(&request, &result) && !request.wait.is_zero() {
             result = self.read_later(&request, result).await?;
@@ -145,11 +154,10 @@ impl Reader {
 
     async fn read_now(&self, request: &ReadFrom) -> Result<ReadResult, ReadError> {
         let high_watermark = self.high_watermark(request.may_follow)?;
-        let state = self.log.state();
-        let (from, log_start) = (request.from, state.log_start);
+        let (from, log_start, log_end) = (request.from, self.log_start(), self.log.state().log_end);
         let valid = OffsetRange::new(log_start, high_watermark);
         // Records at and beyond the high watermark may be committed in a moment: a reader there waits.
-        if from < log_start || from > state.log_end.max(high_watermark) {
+        if from < log_start || from > log_end.max(high_watermark) {
             return Err(ReadError::OffsetOutOfRange { offset: from, valid });
         }
         let nothing = ReadResult { next_offset: from, log_start, high_watermark, ..ReadResult::default() };
@@ -176,7 +184,7 @@ impl Reader {
             Position::End => self.confirmed_end().await?,
             _ => self.high_watermark(false)?,
         };
-        let log_start = self.log.state().log_start;
+        let log_start = self.log_start();
         let valid = OffsetRange::new(log_start, high_watermark);
         let at = |offset| ResolvedOffset { offset, timestamp: None };
         match position {
@@ -187,7 +195,7 @@ impl Reader {
             Position::Timestamp(wanted) => {
                 let log = self.log.clone();
                 // Its batch may have to be read and decompressed.
-                let found = self.cold.run(move || log.find_timestamp(wanted, high_watermark)).await?;
+                let found = self.cold.run(move || log.find_timestamp(wanted, log_start, high_watermark)).await?;
                 Ok(match found.map_err(|error| read_error(error, valid))? {
                     Some((offset, timestamp)) => ResolvedOffset { offset, timestamp: Some(timestamp) },
                     None => at(high_watermark),
@@ -213,7 +221,7 @@ impl Reader {
     fn high_watermark(&self, may_follow: bool) -> Result<Offset, ReadError> {
         let led = *self.leadership.borrow();
         if !led.serves_writes && !may_follow {
-            return Err(ReadError::NotLeader { leader: led.leader.filter(|_| !led.is_leader) });
+            return Err(ReadError::NotLeader { leader: led.other_leader() });
         }
         Ok(*self.committed.borrow())
     }

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use highwater_storage::LogOptions;
+use highwater_metadata::QueueRetention;
 use highwater_storage::disk::sim::Fault;
+use highwater_storage::{LogOptions, RetentionPolicy};
 use highwater_types::batch::{BatchHeader, ProducerStamp, ValidBatch, verify_crc};
 use highwater_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 mod cluster;
 mod crashes;
+mod deletions;
 
 use super::*;
 use crate::admission::ByteBudget;
@@ -274,7 +276,8 @@ async fn retention_moves_the_start_and_old_reads_are_refused() {
         run.append(batch(1, 400, None)).await.unwrap();
     }
     run.partition.maintain().await.unwrap();
-    run.partition.retain(RetentionPolicy { age_ms_max: None, bytes_max: Some(8_192) }).await.unwrap();
+    let policy = RetentionPolicy { age_ms_max: None, bytes_max: Some(8_192) };
+    run.partition.retain(policy, &QueueRetention::None).await.unwrap();
     let start = run.handle.watermarks().log_start;
     assert!(start > Offset::ZERO);
     assert_eq!(run.read(0).await.unwrap_err().code(), ErrorCode::OffsetOutOfRange);

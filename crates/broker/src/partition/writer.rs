@@ -17,9 +17,6 @@
 //! - No batch waits for ever. A leader that lost touch with its peers answers what is in flight as unknown.
 //! - Disk space is promised before anything is proposed: a full disk is a definite refusal, never a failed append.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use highwater_storage::log::APPEND_BYTES_MAX;
@@ -35,11 +32,12 @@ use super::error::AppendError;
 use super::in_flight::InFlightProducers;
 use super::pending::{Answer, Pending, Placed};
 use super::producers::{Place, Producers, Stamped, Verdict};
+use super::space::{Space, Writes};
 use super::state::SharedProducers;
 use super::ticket::Reply;
 use crate::clock::Clock;
 use crate::raft::{
-    Appended, Committed, Fence, Leadership, OWN_BYTES_MAX, Proposal, ProposeError, ProposeTicket, Replica,
+    Appended, Committed, Fence, Leadership, OWN_BYTES_MAX, Proposal, ProposeError, ProposeTicket, Replica, UnderWay,
 };
 
 /// The most batches that wait to be taken in, and that are taken in at a time.
@@ -52,14 +50,7 @@ const IN_FLIGHT_BATCHES_MAX: usize = 4_096;
 const IN_FLIGHT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const _: () = assert!(IN_FLIGHT_BYTES_MAX + 2 * (BATCH_BYTES_MAX as u64) < APPEND_BYTES_MAX);
 
-/// How long a batch may be undecided while this node does not hear from a majority of the replicas. About as long as it
-/// takes the others to have a leader, to whom the producer can go with it.
-const OUT_OF_TOUCH_PATIENCE: Duration = Duration::from_millis(1_500);
-
-/// How long a batch may be undecided at all: disks may be slow.
-const UNDECIDED_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How often it is looked after that, while anything is in flight.
+/// How often it is looked whether there is hope for what is in flight.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long after a refusal by the group nothing is taken from producers without sequence numbers: what they sent behind
@@ -93,18 +84,11 @@ pub(super) struct Writer {
     /// When the group last refused what had been judged good.
     refused_at: Option<Instant>,
     pending: Pending<Reply>,
-    in_flight: VecDeque<InFlight>,
-    in_flight_bytes: u64,
+    /// Each with the producer and the number of the batch, when it is idempotent.
+    in_flight: UnderWay<Option<(ProducerId, u64)>>,
+    space: Space,
     /// How many of those in flight, the oldest, were answered as unknown and are waited for all the same.
     given_up: usize,
-}
-
-struct InFlight {
-    ticket: ProposeTicket,
-    /// The producer and the number of the batch, when it is idempotent.
-    producer: Option<(ProducerId, u64)>,
-    bytes: u64,
-    since: Instant,
 }
 
 /// What is left of a batch to be sent on its way once it is judged.
@@ -122,6 +106,7 @@ impl Writer {
         producers: SharedProducers,
         queue: mpsc::Receiver<Append>,
         stop: CancellationToken,
+        space: Space,
     ) -> Self {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -140,8 +125,8 @@ impl Writer {
             ahead: InFlightProducers::default(),
             refused_at: None,
             pending: Pending::default(),
-            in_flight: VecDeque::new(),
-            in_flight_bytes: 0,
+            in_flight: UnderWay::default(),
+            space,
             given_up: 0,
         }
     }
@@ -156,7 +141,7 @@ impl Writer {
             let waits = self.in_flight.len() > self.given_up;
             tokio::select! {
                 biased;
-                outcome = next_outcome(&mut self.in_flight) => self.settle(outcome),
+                (producer, outcome) = self.in_flight.next() => self.settle(producer, outcome),
                 () = stop.cancelled() => break,
                 // The replica holds the other end, and the writer the replica.
                 _ = self.held_back.changed() => {}
@@ -193,7 +178,7 @@ impl Writer {
         }
         let since = self.clock.instant();
         for Accepted { proposal, producer, bytes } in accepted {
-            while self.in_flight.len() > self.given_up && self.in_flight_bytes + bytes > IN_FLIGHT_BYTES_MAX {
+            while self.in_flight.len() > self.given_up && self.in_flight.bytes() + bytes > IN_FLIGHT_BYTES_MAX {
                 self.wait_for_one().await;
             }
             // Meanwhile the fence may have fallen.
@@ -202,8 +187,7 @@ impl Writer {
             } else {
                 self.replica.submit(proposal).await
             };
-            self.in_flight_bytes += bytes;
-            self.in_flight.push_back(InFlight { ticket, producer, bytes, since });
+            self.in_flight.push(ticket, producer, bytes, since);
         }
     }
 
@@ -211,7 +195,7 @@ impl Writer {
     async fn wait_for_one(&mut self) {
         tokio::select! {
             biased;
-            outcome = next_outcome(&mut self.in_flight) => self.settle(outcome),
+            (producer, outcome) = self.in_flight.next() => self.settle(producer, outcome),
             _ = self.look.tick() => self.give_up_if_hopeless(),
         }
     }
@@ -227,12 +211,13 @@ impl Writer {
         }
         self.led = led;
         if !led.serves_writes {
-            return Some(AppendError::NotLeader { leader: led.leader.filter(|_| !led.is_leader) });
+            return Some(AppendError::NotLeader { leader: led.other_leader() });
         }
         if self.fence.has_fallen() {
             return Some(AppendError::NotLeader { leader: None });
         }
-        let needed = self.in_flight_bytes.saturating_add(bytes + OWN_BYTES_MAX).min(APPEND_BYTES_MAX);
+        let on_its_way = self.space.claim(Writes::Records, self.in_flight.bytes().saturating_add(bytes));
+        let needed = on_its_way.saturating_add(OWN_BYTES_MAX).min(APPEND_BYTES_MAX);
         match self.log.reserve(needed) {
             Ok(()) => None,
             Err(ReserveError::Closed) => Some(AppendError::Stopped),
@@ -292,8 +277,8 @@ impl Writer {
     }
 
     /// The oldest batch in flight is decided.
-    fn settle(&mut self, (flight, outcome): Outcome) {
-        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(flight.bytes);
+    fn settle(&mut self, producer: Option<(ProducerId, u64)>, outcome: Result<Committed, ProposeError>) {
+        self.space.claim(Writes::Records, self.in_flight.bytes());
         if self.given_up > 0 {
             // Answered already, as unknown.
             self.given_up -= 1;
@@ -301,7 +286,7 @@ impl Writer {
         }
         match outcome {
             Ok(Committed { id, base_offset }) => {
-                if let Some((producer, number)) = flight.producer {
+                if let Some((producer, number)) = producer {
                     self.ahead.settle(producer, number, base_offset);
                 }
                 self.pending.on_committed(base_offset, |reply, answer| reply.give(answer, id.term.into()));
@@ -318,11 +303,8 @@ impl Writer {
 
     /// Answers everything in flight as unknown, when there is no hope to know it soon.
     fn give_up_if_hopeless(&mut self) {
-        let Some(oldest) = self.in_flight.get(self.given_up) else { return };
-        let waited = self.clock.instant().duration_since(oldest.since);
-        if waited < OUT_OF_TOUCH_PATIENCE || (waited < UNDECIDED_PATIENCE && self.replica.is_in_touch()) {
-            return;
-        }
+        let (now, is_in_touch) = (self.clock.instant(), self.replica.is_in_touch());
+        let Some(waited) = self.in_flight.hopeless(self.given_up, now, is_in_touch) else { return };
         let batches = self.in_flight.len() - self.given_up;
         tracing::warn!(partition = self.replica.group(), batches, ?waited, "no majority answers; outcomes are unknown");
         self.fence.fall();
@@ -345,21 +327,6 @@ impl Writer {
             },
         }
     }
-}
-
-type Outcome = (InFlight, Result<Committed, ProposeError>);
-
-/// Waits for the oldest batch in flight; for ever when there is none.
-async fn next_outcome(in_flight: &mut VecDeque<InFlight>) -> Outcome {
-    std::future::poll_fn(|cx| {
-        let Some(oldest) = in_flight.front_mut() else { return Poll::Pending };
-        let outcome = ready!(Pin::new(&mut oldest.ticket).poll(cx));
-        match in_flight.pop_front() {
-            Some(flight) => Poll::Ready((flight, outcome)),
-            None => Poll::Pending,
-        }
-    })
-    .await
 }
 
 fn framed(append: &Append) -> u64 {

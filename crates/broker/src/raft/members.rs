@@ -19,7 +19,7 @@ use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 
-use super::replica::Replica;
+use super::replica::{Replica, ReplicaError};
 use super::status::Members;
 use super::types::{TypeConfig, raft_node};
 
@@ -86,6 +86,35 @@ fn at(matched: Option<LogIndex>) -> String {
 }
 
 impl Replica {
+    /// What follows opening: the first members, where there are any and the group has none. A replica that cannot begin is
+    /// shut down, so that whoever tries again finds its log free.
+    ///
+    /// # Errors
+    /// When the replica has stopped, or the disk has no space for the first entries.
+    pub(crate) async fn begin_at_open(&self, first_voters: &[NodeId]) -> Result<(), ReplicaError> {
+        let begins = !first_voters.is_empty() && !self.is_recovering() && !self.is_initialized().await?;
+        if begins && let Err(error) = self.initialize(first_voters).await {
+            self.shutdown().await;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Gives the group its first members, unless it has some.
+    ///
+    /// # Errors
+    /// When the replica has stopped, or the disk has no space for the first entries.
+    pub async fn begin_unless_begun(&self, voters: &[NodeId]) -> Result<(), ReplicaError> {
+        if self.is_recovering() || self.is_initialized().await? {
+            return Ok(());
+        }
+        match self.initialize(voters).await {
+            // A leader came in between; that is as good.
+            Err(_) if self.is_initialized().await? => Ok(()),
+            begun => begun,
+        }
+    }
+
     /// Makes exactly `voters` the members of the group. Newcomers get the whole log first.
     ///
     /// May take as long as that copy; what was reached stays, so a call that failed is made again, here or at the next

@@ -33,6 +33,7 @@ mod supervisor;
 pub(crate) mod tests;
 mod ticket;
 mod types;
+mod under_way;
 mod wire;
 
 pub use barrier::ReadBarrierError;
@@ -50,3 +51,4 @@ pub use status::{Members, PeerProgress, ReplicaStatus};
 pub use supervisor::{Leadership, ReplicaFailure};
 pub use ticket::{Committed, Proposal, ProposeError, ProposeTicket};
 pub use types::Appended;
+pub(crate) use under_way::UnderWay;

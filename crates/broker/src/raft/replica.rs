@@ -1,5 +1,7 @@
 //! A replica: the handle through which a partition, or the controller, uses its Raft group.
 
+mod guards;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +29,8 @@ use super::ticket::{Committed, Proposal, ProposeError, ProposeTicket};
 use super::types::{Command, Proposed, Raft, log_id, raft_node};
 use crate::clock::Clock;
 use crate::runtime::blocking;
+
+pub(super) use guards::{Changing, HeldBack};
 
 /// How long a shutdown waits for the tasks of the replica.
 const TASKS_PATIENCE: Duration = Duration::from_secs(10);
@@ -414,9 +418,17 @@ impl Replica {
     /// # Errors
     /// When the log or the checkpoint could not be written.
     pub async fn maintain(&self) -> Result<(), ReplicaError> {
-        let (log, now) = (self.0.log.clone(), self.0.clock.now());
-        self.on_log(move || log.maintain(now)).await?;
+        self.maintain_log().await?;
         self.checkpoint().await
+    }
+
+    /// The same without a checkpoint.
+    ///
+    /// # Errors
+    /// When the log could not be written.
+    pub async fn maintain_log(&self) -> Result<(), ReplicaError> {
+        let (log, now) = (self.0.log.clone(), self.0.clock.now());
+        self.on_log(move || log.maintain(now)).await
     }
 
     /// Stops the replica: no more proposals, a last checkpoint, the log closed. Others' handles find it stopped.
@@ -472,24 +484,6 @@ impl Replica {
 
     fn checkpoint_error(&self, reason: CheckpointError) -> ReplicaError {
         ReplicaError::Checkpoint { group: self.0.group.clone(), reason }
-    }
-}
-
-/// Writes wait while this lives.
-pub(super) struct HeldBack(Replica);
-
-impl Drop for HeldBack {
-    fn drop(&mut self) {
-        self.0.0.held_back.send_replace(false);
-    }
-}
-
-/// No other change of the members begins while this lives.
-pub(super) struct Changing(Replica);
-
-impl Drop for Changing {
-    fn drop(&mut self) {
-        self.0.0.is_changing.store(false, Ordering::Release);
     }
 }
 

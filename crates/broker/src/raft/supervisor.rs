@@ -34,6 +34,14 @@ pub struct Leadership {
     pub serves_writes: bool,
 }
 
+impl Leadership {
+    /// The node to ask instead of this one. Nothing while this one leads, even if it does not serve yet.
+    #[must_use]
+    pub fn other_leader(&self) -> Option<NodeId> {
+        self.leader.filter(|_| !self.is_leader)
+    }
+}
+
 /// A replica that stopped by itself: the node cannot go on without it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the replica of group {group} stopped: {reason}")]

@@ -168,6 +168,8 @@ impl Cluster {
         for (key, value) in [
             ("data.free_bytes_min", "16MiB"),
             ("grpc.listen", &self.nodes[&number].address),
+            ("http.listen", "127.0.0.1:0"),
+            ("kafka.listen", "127.0.0.1:0"),
             ("node.shutdown_grace", "10s"),
         ] {
             sources = set(sources, key, value);

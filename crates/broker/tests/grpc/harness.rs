@@ -28,6 +28,8 @@ pub(crate) fn config(data: &TempDir, settings: &[(&str, &str)]) -> Config {
     let own = [
         ("data.free_bytes_min", "16MiB"),
         ("grpc.listen", "127.0.0.1:0"),
+        ("http.listen", "127.0.0.1:0"),
+        ("kafka.listen", "127.0.0.1:0"),
         ("cluster.listen", "127.0.0.1:0"),
         ("node.shutdown_grace", "5s"),
     ];

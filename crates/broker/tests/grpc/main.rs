@@ -1,4 +1,5 @@
-//! The gRPC front as a client meets it: a real server on a real socket and disk, and a client of generated code.
+//! The fronts as a client meets them: a real server on a real socket and disk, a client of generated code, and one that
+//! speaks plain HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(
     clippy::cast_possible_truncation,
@@ -13,9 +14,12 @@ mod bad_batches;
 mod bad_clients;
 mod bad_frames;
 mod batches;
+mod groups;
 mod harness;
+mod http;
 mod lifecycle;
 mod produce;
+mod queues;
 mod raw;
 mod read;
 mod real_producer;

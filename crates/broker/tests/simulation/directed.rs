@@ -1,15 +1,20 @@
 //! Schedules that are aimed at one bug each: the same world, network and invariants as in the runs by chance, but every
 //! step is chosen. They must pass without the bug.
 
+pub mod queues;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use highwater_groups::stream::command::{CommitOffsets, NewOffset};
+use highwater_groups::stream::{Answer, Command, GroupId};
+use highwater_metadata::GROUPS_TOPIC;
 use highwater_storage::disk::Disk;
 use highwater_storage::disk::sim::CrashMode;
-use highwater_types::TopicName;
+use highwater_types::{ErrorCode, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 
 use crate::front::{Request, Response};
-use crate::history::{Event, Partition};
+use crate::history::{By, Event, GroupEvent, Outcome, Partition};
 use crate::network::Machine;
 use crate::trace::{note, now};
 use crate::workload::producer;
@@ -98,7 +103,58 @@ pub fn leader_that_was_held(world: &mut World) {
     world.finish();
 }
 
+/// A node alone is stopped in order while a commit is on its way to its slow disk. What it says of the commit must hold
+/// when it is back.
+pub fn stopped_while_committing(world: &mut World) {
+    if !world.form() {
+        return;
+    }
+    let name = TopicName::new(GROUPS_TOPIC).unwrap();
+    world.ask(1, Request::Create { topic: name, partitions: 1, replicas: 1 });
+    let group = GroupId::new("group").unwrap();
+    let partition = Partition { topic: [7; 16], number: 0 };
+    let at = TopicPartition { topic: TopicId::from_bytes(partition.topic), partition: PartitionId::new(0) };
+    let fetch = || {
+        let command = Command::FetchOffsets { group: group.clone(), partitions: Some(vec![at]) };
+        Request::Group { group: group.clone(), command, confirms: true }
+    };
+    if !world.until("there is a coordinator", |world| matches!(world.ask(1, fetch()), Some(Response::Group(_)))) {
+        return;
+    }
+    world.host(1).disk_ms_max = 400;
+    let offset = NewOffset { offset: Offset::new(5).unwrap(), leader_epoch: None, metadata: String::new() };
+    let (by, retention_ms, offsets) = (None, None, vec![(at, offset)]);
+    let commit =
+        Command::CommitOffsets(CommitOffsets { group: group.clone(), by, retention_ms, offsets, is_beginning: false });
+    let began = GroupEvent::SetBegan { number: 1, group: 0, by: By::Seek, offsets: vec![(partition, 5)] };
+    world.history.tell(&Event::Group(began));
+    let said = world.begin_to_ask(1, Request::Group { group: group.clone(), command: commit, confirms: false });
+    world.steps(10);
+    world.host(1).stop();
+    world.within(SOON_MS, |_| said.borrow().is_some());
+    let said = said.take().flatten();
+    note!("the commit was answered: {said:?}");
+    let outcome = match said {
+        Some(Response::Group(_)) => Outcome::Done,
+        None | Some(Response::Refused { code: ErrorCode::OutcomeUnknown, .. }) => Outcome::Unknown,
+        Some(_) => Outcome::Refused,
+    };
+    world.history.tell(&Event::Group(GroupEvent::SetEnded { number: 1, outcome }));
+    world.host(1).disk_ms_max = 2;
+    // Not in the same millisecond, which would leave open what was before what.
+    world.steps(5);
+    world.until("the coordinator is back", |world| {
+        let since = now();
+        let Some(Response::Group(Answer::Fetch(Ok(found)))) = world.ask(1, fetch()) else { return false };
+        let told = found.first().and_then(|(_, found)| Some(found.as_ref()?.offset.get()));
+        let fetched = GroupEvent::Fetched { group: 0, since, offsets: vec![(partition, told)] };
+        world.history.tell(&Event::Group(fetched));
+        true
+    });
+}
+
 type Topic = (TopicName, Partition);
+type Said = Rc<RefCell<Option<Option<Response>>>>;
 
 impl World {
     /// A cluster with a topic of one partition, and three records on each replica. Returns the leader first.
@@ -198,12 +254,18 @@ impl World {
 
     /// Asks a node, and waits for its answer.
     fn ask(&mut self, to: Machine, request: Request) -> Option<Response> {
-        let answer = Rc::new(RefCell::new(None));
+        let answer = self.begin_to_ask(to, request);
+        self.within(SOON_MS, |_| answer.borrow().is_some());
+        answer.take().flatten()
+    }
+
+    /// Asks a node; the answer comes while other things are done.
+    fn begin_to_ask(&mut self, to: Machine, request: Request) -> Said {
+        let answer = Said::default();
         let call = self.network.call(self.clients.number(), to, request);
         let place = Rc::clone(&answer);
         self.local.spawn_local(async move { *place.borrow_mut() = Some(call.await) });
-        self.within(SOON_MS, |_| answer.borrow().is_some());
-        answer.take().flatten()
+        answer
     }
 
     /// The segment of the topic's partition on a machine, and where the last byte in it is.

@@ -165,6 +165,7 @@ impl Faults {
         self.next_at = u64::MAX;
         for host in hosts.iter_mut() {
             host.release(now);
+            host.clock_ahead_ms = 0;
             host.disk.clear_faults();
             host.disk.set_capacity(None);
             if !host.is_up() && !starts.contains(&host.machine) {

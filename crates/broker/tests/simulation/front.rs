@@ -7,11 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use highwater_broker::admission::ByteBudget;
 use highwater_broker::controller::ControllerError;
+use highwater_broker::coordinator::{CoordinatorError, CoordinatorHandle, received};
 use highwater_broker::node::Node;
 use highwater_broker::partition::{Acks, AppendError, PartitionHandle, Position, ReadError, ReadFrom};
+use highwater_broker::queues::{self, QueueError};
 use highwater_broker::router::{RouteError, Router};
-use highwater_metadata::{AlterTopic, CreateTopic};
+use highwater_groups::queue::{self, QueueConfig};
+use highwater_groups::stream::{Answer, Command, GroupId};
+use highwater_metadata::{AlterTopic, CreateTopic, GROUPS_TOPIC};
 use highwater_types::batch::{ValidBatch, records};
+use highwater_types::partitioner::partition_of;
 use highwater_types::{ErrorCode, NodeId, Offset, PartitionId, TopicName};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,13 +24,61 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Clone, Debug)]
 pub enum Request {
     ProducerId,
-    Produce { topic: TopicName, partition: u32, batch: Bytes },
-    Read { topic: TopicName, partition: u32, from: u64 },
-    End { topic: TopicName, partition: u32 },
-    Create { topic: TopicName, partitions: u32, replicas: u32 },
-    AddPartitions { topic: TopicName, partitions: u32 },
-    Delete { topic: TopicName },
-    Describe { topic: TopicName },
+    Produce {
+        topic: TopicName,
+        partition: u32,
+        batch: Bytes,
+    },
+    Read {
+        topic: TopicName,
+        partition: u32,
+        from: u64,
+    },
+    End {
+        topic: TopicName,
+        partition: u32,
+    },
+    Create {
+        topic: TopicName,
+        partitions: u32,
+        replicas: u32,
+    },
+    AddPartitions {
+        topic: TopicName,
+        partitions: u32,
+    },
+    Delete {
+        topic: TopicName,
+    },
+    Describe {
+        topic: TopicName,
+    },
+    /// For the coordinator of a group. `confirms`: only if nobody has taken over from it.
+    Group {
+        group: GroupId,
+        command: Command,
+        confirms: bool,
+    },
+    /// For a queue group on a partition.
+    Queue {
+        topic: TopicName,
+        partition: u32,
+        group: GroupId,
+        command: queue::Command,
+    },
+    /// Makes a queue group on a partition.
+    MakeQueue {
+        topic: TopicName,
+        partition: u32,
+        group: GroupId,
+        config: QueueConfig,
+    },
+    /// How a queue group stands on a partition.
+    LookAtQueue {
+        topic: TopicName,
+        partition: u32,
+        group: GroupId,
+    },
 }
 
 /// What it is answered.
@@ -37,6 +90,9 @@ pub enum Response {
     End(u64),
     Topic { id: [u8; 16], partitions: u32 },
     Done,
+    Group(Answer),
+    Queue(queue::Answer),
+    Stands(Stands),
     Refused { code: ErrorCode, leader: Option<NodeId>, words: String },
 }
 
@@ -47,6 +103,15 @@ pub struct Read {
     pub next: u64,
     pub start: u64,
     pub high_watermark: u64,
+}
+
+/// How a queue stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Stands {
+    /// The first message that is neither done nor dead.
+    pub first_open: u64,
+    pub dead: usize,
+    pub is_paused: bool,
 }
 
 /// A request at the door, and the way back.
@@ -78,6 +143,35 @@ pub async fn serve(
                         Err(refused) => refused,
                     };
                     let _client_gone = reply.send(answer);
+                });
+            }
+            // What one client asks is decided in the order in which it asked, as on a member's stream.
+            Request::Group { group, command, confirms: false } => {
+                let sent = match coordinator(&router, &group) {
+                    Ok(handle) => handle.send(command).await.map_err(refused_by_coordinator),
+                    Err(refused) => Err(refused),
+                };
+                tokio::spawn(async move {
+                    let answer = match sent {
+                        Ok(asked) => received(asked).await.map_err(refused_by_coordinator),
+                        Err(refused) => Err(refused),
+                    };
+                    let _client_gone = reply.send(answer.map_or_else(|refused| refused, Response::Group));
+                });
+            }
+            Request::Queue { topic, partition, group, command }
+                if !matches!(command, queue::Command::Acquire { .. }) =>
+            {
+                let sent = match find(&router, &topic, partition) {
+                    Ok(handle) => handle.queues().send(&group, command).await.map_err(refused_by_queue),
+                    Err(refused) => Err(refused),
+                };
+                tokio::spawn(async move {
+                    let answer = match sent {
+                        Ok(asked) => queues::received(asked).await.map_err(refused_by_queue),
+                        Err(refused) => Err(refused),
+                    };
+                    let _client_gone = reply.send(answer.map_or_else(|refused| refused, Response::Queue));
                 });
             }
             other => {
@@ -170,12 +264,59 @@ async fn answer(
             let topic = router.topic(&topic).map_err(refused_route)?;
             Response::Topic { id: topic.id.to_bytes(), partitions: topic.partition_count() }
         }
-        Request::Produce { .. } => unreachable!("appends are taken in their order"),
+        Request::Group { group, command, .. } => {
+            let handle = coordinator(router, &group)?;
+            handle.confirm().await.map_err(refused_by_coordinator)?;
+            Response::Group(handle.ask(command).await.map_err(refused_by_coordinator)?)
+        }
+        Request::MakeQueue { topic, partition, group, config } => {
+            let handle = find(router, &topic, partition)?;
+            handle.queues().create(&group, config, false).await.map_err(refused_by_queue)?;
+            Response::Done
+        }
+        Request::LookAtQueue { topic, partition, group } => {
+            let handle = find(router, &topic, partition)?;
+            let look = |_: &queue::Desk, queue: &queue::Queue, _: &queue::Context| Stands {
+                first_open: queue.first_open().get(),
+                dead: queue.dead_count(),
+                is_paused: queue.pause().is_some(),
+            };
+            Response::Stands(handle.queues().look(&group, look).await.map_err(refused_by_queue)?)
+        }
+        Request::Queue { topic, partition, group, command: queue::Command::Acquire { worker, max } } => {
+            let handle = find(router, &topic, partition)?;
+            let acquired = handle.queues().acquire(&group, worker, max).await.map_err(refused_by_queue)?;
+            Response::Queue(queue::Answer::Acquire(acquired))
+        }
+        Request::Produce { .. } | Request::Queue { .. } => unreachable!("they are taken in their order"),
     })
 }
 
 fn find(router: &Router, topic: &TopicName, partition: u32) -> Result<PartitionHandle, Response> {
     router.partition(topic, PartitionId::new(partition)).map_err(refused_route)
+}
+
+/// The coordinator of a group: the front's own choice, with as many coordinators as there are.
+fn coordinator(router: &Router, group: &GroupId) -> Result<CoordinatorHandle, Response> {
+    let name = TopicName::new(GROUPS_TOPIC).unwrap();
+    let count = router.topic(&name).map_err(refused_route)?.partition_count();
+    router.coordinator(&name, partition_of(group.as_str().as_bytes(), count)).map_err(refused_route)
+}
+
+fn refused_by_coordinator(error: CoordinatorError) -> Response {
+    let leader = match &error {
+        CoordinatorError::NotCoordinator { leader } => *leader,
+        _ => None,
+    };
+    refused(error.code(), leader, error)
+}
+
+fn refused_by_queue(error: QueueError) -> Response {
+    let leader = match &error {
+        QueueError::NotLeader { leader } => *leader,
+        _ => None,
+    };
+    refused(error.code(), leader, error)
 }
 
 fn refused(code: ErrorCode, leader: Option<NodeId>, words: impl ToString) -> Response {

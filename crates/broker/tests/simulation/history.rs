@@ -1,8 +1,14 @@
 //! What clients did and were told: everything that the invariants judge.
 
+mod groups;
+mod queues;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+pub use groups::{By, GroupEvent, Life, Outcome};
+pub use queues::{Leased, Operation, Queue, QueueEvent, Said};
 
 use crate::front::Read;
 use crate::invariants::{Invariant, Violation, all};
@@ -71,9 +77,17 @@ pub enum Event {
         topic: [u8; 16],
         name: String,
     },
+    /// Its deletion is about to be asked for.
+    Deleting {
+        topic: [u8; 16],
+    },
     Deleted {
         topic: [u8; 16],
     },
+    /// Something about stream groups.
+    Group(GroupEvent),
+    /// Something about queues.
+    Queue(QueueEvent),
     /// After the healing: all records that one replica serves.
     Final {
         partition: Partition,
@@ -108,6 +122,11 @@ impl History {
         *inner.counts.entry(event.name()).or_default() += 1;
         if let Event::Acked { partition, producer, base, values } = event {
             note!("{partition}: producer {producer} has {} records at {base}", values.len());
+        }
+        match event {
+            Event::Group(event) => event.note(),
+            Event::Queue(event) => event.note(),
+            _ => {}
         }
         let Inner { invariants, violations, .. } = &mut *inner;
         for invariant in invariants {
@@ -159,7 +178,10 @@ impl Event {
             Self::End { .. } => "end",
             Self::Replica { .. } => "replica",
             Self::Created { .. } => "created",
+            Self::Deleting { .. } => "deleting",
             Self::Deleted { .. } => "deleted",
+            Self::Group(event) => event.name(),
+            Self::Queue(event) => event.name(),
             Self::Final { .. } => "final",
             Self::FinalTopics { .. } => "final topics",
         }

@@ -22,7 +22,7 @@ use crate::history::Partition;
 use crate::network::{Machine, Network};
 use crate::trace::note;
 
-const START_MS: i64 = 1_700_000_000_000;
+pub const START_MS: i64 = 1_700_000_000_000;
 pub const DATA: &str = "/data";
 
 /// How a node's life ended, other than by the simulation's hand.

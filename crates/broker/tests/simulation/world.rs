@@ -24,7 +24,8 @@ use crate::network::{Machine, Network};
 use crate::panics;
 use crate::peers::{self, SimTransport};
 use crate::trace::{self, note};
-use crate::workload::{Clients, admin};
+use crate::watchdog::{self, Watched};
+use crate::workload::{Clients, admin, groups, queues};
 
 /// How often replicas are looked at, in milliseconds.
 const LOOK_MS: u64 = 5;
@@ -36,6 +37,8 @@ const PATIENCE_MS: u64 = 60_000;
 pub struct Plan {
     pub nodes: usize,
     pub faults: &'static [Kind],
+    /// Whether stream groups and queues take part.
+    pub has_groups: bool,
     /// How long faults happen, in virtual milliseconds.
     pub faults_ms: u64,
     /// A bug that is planted, to see whether it is caught.
@@ -48,6 +51,7 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     Broker(highwater_broker::planted::Bug),
+    Groups(highwater_groups::planted::Bug),
     Storage(highwater_storage::planted::Bug),
 }
 
@@ -88,7 +92,7 @@ pub fn run(seed: u64, plan: Plan) -> Report {
 /// Runs one seed of the life that the world is given.
 pub fn run_life(seed: u64, plan: Plan, life: impl FnOnce(&mut World)) -> Report {
     trace::begin(plan.shows);
-    let _watch = panics::watch();
+    let (_watch, _watched) = (panics::watch(), Watched::new(seed));
     plant(plan.bug);
     let mut world = World::new(seed, plan);
     life(&mut world);
@@ -110,11 +114,14 @@ pub fn run_life(seed: u64, plan: Plan, life: impl FnOnce(&mut World)) -> Report 
 #[cfg(debug_assertions)]
 fn plant(bug: Option<Bug>) {
     use highwater_broker::planted as broker;
+    use highwater_groups::planted as groups;
     use highwater_storage::planted as storage;
     broker::plant(None);
+    groups::plant(None);
     storage::plant(None);
     match bug {
         Some(Bug::Broker(bug)) => broker::plant(Some(bug)),
+        Some(Bug::Groups(bug)) => groups::plant(Some(bug)),
         Some(Bug::Storage(bug)) => storage::plant(Some(bug)),
         None => {}
     }
@@ -161,7 +168,13 @@ impl World {
             return;
         }
         let clients = self.clients.clone();
-        self.local.spawn_local(async move { admin::run(clients).await });
+        self.local.spawn_local(async move {
+            if plan.has_groups {
+                groups::run(&clients);
+                queues::run(&clients);
+            }
+            admin::run(clients).await;
+        });
         self.steps(500);
         self.is_healed = false;
         self.faults.begin_at(self.now);
@@ -173,7 +186,13 @@ impl World {
         // Life goes on for a while, then everybody finishes what they have begun.
         self.steps(2_000);
         self.clients.is_ending.set(true);
-        if self.until("every producer gets its answers", |world| world.clients.busy.get() == 0) {
+        if !self.until("every producer gets its answers", |world| world.clients.busy.get() == 0) {
+            return;
+        }
+        self.clients.is_draining.set(true);
+        if self.until("every group reads everything, and every queue is worked off", |world| {
+            world.clients.in_groups.get() == 0
+        }) {
             self.finish();
         }
     }
@@ -242,6 +261,7 @@ impl World {
     fn step(&mut self) {
         self.now += 1;
         trace::set_now(self.now);
+        watchdog::stepped();
         let starts = self.faults.step(self.now, &mut self.hosts, &self.network);
         starts.into_iter().for_each(|machine| self.start(machine));
         self.network.deliver(self.now);
@@ -315,6 +335,11 @@ impl World {
                 let (start, committed) = (marks.log_start.get(), marks.committed.get());
                 told.push((partition, leadership.term.get(), leadership.is_leader, start, committed));
             }
+            for (partition, id) in ending::coordinators(&router) {
+                let Some(handle) = ending::coordinator(&router, id) else { continue };
+                let leadership = *handle.leadership().borrow();
+                told.push((partition, leadership.term.get(), leadership.is_leader, 0, 0));
+            }
             for (partition, term, leads, start, committed) in told {
                 let now = (life, term, leads, start, committed);
                 let before = self.seen.insert((partition, machine), now);
@@ -331,6 +356,8 @@ impl World {
 }
 
 fn configure(options: &mut NodeOptions, machine: Machine, nodes: usize, network: &Network) {
+    options.groups.session_timeout_ms_min = 1_000;
+    options.groups.initial_rebalance_delay_ms = 200;
     if nodes == 1 {
         return;
     }

@@ -31,6 +31,12 @@ impl Latencies {
         self.0.saturating_record(us.clamp(1, LATENCY_US_MAX));
     }
 
+    /// Adds those of others.
+    pub(crate) fn add(&mut self, others: &Self) {
+        // The bounds are the same, so nothing of it is out of them.
+        let _ = self.0.add(&others.0);
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()

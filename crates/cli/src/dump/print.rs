@@ -181,7 +181,9 @@ fn kind_name(kind: EntryKind) -> &'static str {
         EntryKind::Blank => "blank",
         EntryKind::Membership => "membership",
         EntryKind::Metadata => "metadata",
-        EntryKind::GroupDelta => "group",
+        EntryKind::GroupDelta => "queue",
+        EntryKind::Groups => "groups",
+        EntryKind::RecordsDeleted => "records deleted",
         _ => "unknown",
     }
 }

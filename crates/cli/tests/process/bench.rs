@@ -47,6 +47,16 @@ fn consume_drains_a_topic_that_is_there_and_leaves_it() {
 }
 
 #[test]
+fn queue_gets_every_message_through() {
+    let fixture = Fixture::new();
+    let figures =
+        figures(&fixture, &["queue", "--size", "100", "--count", "5000", "--partitions", "2", "--workers", "3"]);
+    assert!(figures["p50_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(fixture.text(&["topic", "list", "-o", "json"]).trim(), "[]", "its topic is gone");
+    assert_eq!(fixture.text(&["queue", "list", "-o", "json"]).trim(), "[]", "and what was known of its messages");
+}
+
+#[test]
 fn latency_keeps_its_rate() {
     let fixture = Fixture::new();
     let figures = figures(&fixture, &["latency", "--rate", "500", "--seconds", "2", "--size", "100"]);

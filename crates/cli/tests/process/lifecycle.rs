@@ -1,6 +1,7 @@
 //! Starting and stopping: the banner, signals, the port, the order of settings, retention.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use highwater_tests::Node;
@@ -47,6 +48,24 @@ fn a_taken_port_is_named() {
     assert_eq!(failed.status.code(), Some(1), "{}", failed.stderr);
     assert!(failed.stderr.contains(&address) && failed.stderr.contains("--listen"), "{}", failed.stderr);
     assert!(failed.stderr.starts_with("error: "), "{}", failed.stderr);
+}
+
+#[test]
+fn metrics_and_health_are_where_the_banner_says() {
+    let fixture = Fixture::new();
+    let line = fixture.node.banner().iter().find_map(|line| line.trim().strip_prefix("HTTP ")).unwrap();
+    let address = line.split_whitespace().next().unwrap().to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nready\n"), "{answer}");
+
+    let data = tempfile::tempdir().unwrap();
+    let setting = format!("http.listen={address}");
+    let failed = Node::try_start(BINARY, data.path(), &["--set", &setting]).unwrap_err();
+    assert_eq!(failed.status.code(), Some(1), "{}", failed.stderr);
+    assert!(failed.stderr.contains(&address) && failed.stderr.contains("--http-listen"), "{}", failed.stderr);
 }
 
 #[test]
@@ -126,7 +145,6 @@ fn retention(setting: &str) {
 
 #[test]
 fn a_producer_goes_on_when_its_node_is_restarted() {
-    use std::io::Write as _;
     use std::process::{Command, Stdio};
 
     let fixture = Fixture::new();

@@ -9,6 +9,7 @@ mod disk_full;
 mod lifecycle;
 mod main_job;
 mod nodes;
+mod queues;
 mod records;
 mod topics;
 mod usage;

@@ -147,7 +147,15 @@ impl Drop for Joined {
 fn join(fixture: &Fixture, data: &std::path::Path) -> Joined {
     let mut child = Command::new(BINARY)
         .args(["cluster", "join", "--server", fixture.node.address(), "--listen", "127.0.0.1:0"])
-        .args(["--peer-listen", "127.0.0.1:0", "--data"])
+        .args([
+            "--http-listen",
+            "127.0.0.1:0",
+            "--kafka-listen",
+            "127.0.0.1:0",
+            "--peer-listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
         .arg(data)
         .stdout(Stdio::piped())
         .spawn()

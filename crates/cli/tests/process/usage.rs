@@ -30,8 +30,16 @@ fn a_wrong_command_line_is_refused_by_name() {
     refused(&alone(&["consume", "t", "--offset", "middle"]), 2, &["middle", "'start'", "'end'", "@"]);
     refused(&alone(&["consume", "t", "--offset", "@noon"]), 2, &["@noon", "RFC 3339"]);
     refused(&alone(&["consume", "t", "-f", "%q"]), 2, &["%q", "%s"]);
+    refused(&alone(&["consume", "t", "--group", "g", "--exit-at-end"]), 2, &["--group", "--exit-at-end"]);
+    refused(&alone(&["consume", "t", "--group", "g", "--offset", "end"]), 2, &["--group", "--offset"]);
+    refused(&alone(&["consume", "t", "--instance-id", "a"]), 2, &["--group"]);
     refused(&alone(&["topic", "delete", "t"]), 2, &["--yes"]);
     refused(&alone(&["topic", "create", "t", "-c", "retention"]), 2, &["retention", "KEY=VALUE"]);
+    refused(&alone(&["group", "list", "--state", "asleep"]), 2, &["asleep", "stable", "empty"]);
+    refused(&alone(&["group", "seek", "g", "--to", "start"]), 2, &["--topic"]);
+    refused(&alone(&["group", "seek", "g", "--topic", "t"]), 2, &["--to", "--by"]);
+    refused(&alone(&["group", "seek", "g", "--topic", "t", "--to", "middle"]), 2, &["middle", "'start'", "@-15m"]);
+    refused(&alone(&["group", "delete", "g"]), 2, &["--yes", "group g"]);
     refused(&alone(&["bench", "produce", "--count", "many"]), 2, &["many"]);
     refused(&alone(&["frobnicate"]), 2, &["frobnicate"]);
 }
@@ -39,20 +47,33 @@ fn a_wrong_command_line_is_refused_by_name() {
 #[test]
 fn help_lists_what_there_is_and_nothing_else() {
     let help = alone(&["--help"]).ok();
-    for verb in
-        ["dev", "server", "topic", "produce", "consume", "health", "config", "dump", "bench", "cluster", "Exit codes"]
-    {
+    for verb in [
+        "dev",
+        "server",
+        "topic",
+        "group",
+        "queue",
+        "dlq",
+        "message",
+        "produce",
+        "consume",
+        "health",
+        "config",
+        "dump",
+        "bench",
+        "cluster",
+        "Exit codes",
+    ] {
         assert!(help.text().contains(verb), "{verb}");
     }
-    for verb in ["group", "queue", "dlq", "message"] {
-        assert!(!help.text().contains(&format!("\n  {verb}")), "{verb} does not exist yet");
-    }
+    assert!(!help.text().contains("\n  acl"), "it does not exist yet");
     assert_eq!(alone(&["--version"]).ok().text(), concat!("highwater ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
 #[test]
 fn a_server_that_does_not_answer_is_named() {
     refused(&alone(&["topic", "list"]), 4, &["127.0.0.1:1", "highwater dev", "--server"]);
+    refused(&alone(&["group", "list"]), 4, &["127.0.0.1:1", "highwater dev", "--server"]);
     refused(&alone(&["consume", "t", "--exit-at-end"]), 4, &["127.0.0.1:1"]);
     refused(&highwater(BINARY, "127.0.0.1:1", &["produce", "t"], b"line\n"), 4, &["127.0.0.1:1"]);
 }

@@ -4,6 +4,7 @@
 //! given out. Keys and values are slices of the batch: keeping one record keeps its batch in memory.
 
 use bytes::Bytes;
+use highwater_proto::v1;
 use highwater_types::batch::{self, BatchError, BatchHeader, RecordHeader, Records, verify_crc};
 use highwater_types::{Offset, PartitionId, Timestamp, TopicName};
 
@@ -13,6 +14,8 @@ use super::error::ReadError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadRecord {
+    /// The topic it is in.
+    pub topic: TopicName,
     /// The partition it is in.
     pub partition: PartitionId,
     /// Its offset in that partition.
@@ -40,6 +43,20 @@ impl ReadRecord {
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|header| header.name.as_str() == name)?.value.as_deref()
     }
+
+    /// A record that came by itself; `None` where its offset is none.
+    pub(crate) fn from_wire(topic: &TopicName, partition: PartitionId, record: v1::Record) -> Option<Self> {
+        let header = |header: v1::Header| RecordHeader { name: header.name.into(), value: header.value };
+        Some(Self {
+            topic: topic.clone(),
+            partition,
+            offset: Offset::from_wire(record.offset)?,
+            timestamp: Timestamp::from_ms(record.timestamp_ms.unwrap_or_default()),
+            key: record.key,
+            value: record.value,
+            headers: record.headers.into_iter().map(header).collect(),
+        })
+    }
 }
 
 /// A record batch as it is stored, checked and not yet taken apart.
@@ -56,7 +73,7 @@ pub struct ReadBatch {
 
 impl ReadBatch {
     /// Checks a batch that the server sent for a position; `None` when nothing in it is for this reader.
-    pub(super) fn check(
+    pub(crate) fn check(
         topic: &TopicName,
         partition: PartitionId,
         bytes: Bytes,
@@ -80,6 +97,12 @@ impl ReadBatch {
             return Ok(None);
         }
         Ok(Some(Self { topic: topic.clone(), header, bytes, partition, from, until }))
+    }
+
+    /// The topic it is in.
+    #[must_use]
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
     }
 
     /// The partition it is in.
@@ -128,7 +151,7 @@ impl ReadBatch {
     }
 
     /// The same batch without the records before `from`.
-    pub(super) fn starting_at(mut self, from: Offset) -> Self {
+    pub(crate) fn starting_at(mut self, from: Offset) -> Self {
         self.from = self.from.max(from);
         self
     }
@@ -153,7 +176,7 @@ impl ReadRecords {
         self.next
     }
 
-    pub(super) fn batch(&self) -> &ReadBatch {
+    pub(crate) fn batch(&self) -> &ReadBatch {
         &self.batch
     }
 }
@@ -180,6 +203,7 @@ impl Iterator for ReadRecords {
             }
             self.next = record.offset.saturating_add(1);
             return Some(Ok(ReadRecord {
+                topic: self.batch.topic.clone(),
                 partition: self.batch.partition,
                 offset: record.offset,
                 timestamp: record.timestamp,

@@ -24,6 +24,12 @@ pub enum ReadError {
         /// Why.
         source: RequestError,
     },
+    /// The list of topics could not be asked for.
+    #[error("the topics could not be asked for: {0}")]
+    Topics(RequestError),
+    /// Neither a topic nor a pattern was given.
+    #[error("there is nothing to read; name at least one topic or pattern")]
+    Nothing,
     /// The offset is not there: trimmed away already, or not written yet.
     #[error("{topic}-{partition}: offset {offset} cannot be read{}", range_text(*valid))]
     OutOfRange {
@@ -99,10 +105,14 @@ impl ReadError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Topic { source, .. } => source.is_retryable(),
+            Self::Topic { source, .. } | Self::Topics(source) => source.is_retryable(),
             Self::Refused { source, .. } => source.retryable,
             Self::Unavailable { .. } => true,
-            Self::OutOfRange { .. } | Self::Rejected { .. } | Self::Batch { .. } | Self::NotAssigned { .. } => false,
+            Self::Nothing
+            | Self::OutOfRange { .. }
+            | Self::Rejected { .. }
+            | Self::Batch { .. }
+            | Self::NotAssigned { .. } => false,
         }
     }
 
@@ -110,7 +120,7 @@ impl ReadError {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Topic { source, .. } => source.code(),
+            Self::Topic { source, .. } | Self::Topics(source) => source.code(),
             Self::OutOfRange { .. } => Some(ErrorCode::OffsetOutOfRange),
             Self::Refused { source, .. } => Some(source.code),
             _ => None,

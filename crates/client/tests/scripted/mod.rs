@@ -4,8 +4,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(missing_docs, unreachable_pub, clippy::missing_panics_doc)]
 
+pub mod group;
 mod log;
 mod produce;
+pub mod queue;
 mod read;
 
 use std::collections::VecDeque;
@@ -16,13 +18,18 @@ use std::time::Duration;
 use highwater_client::{Client, ClientBuilder, ErrorCode};
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::{AdminService, AdminServiceServer};
+use highwater_proto::v1::group_service_server::GroupServiceServer;
 use highwater_proto::v1::produce_service_server::ProduceServiceServer;
+use highwater_proto::v1::queue_service_server::QueueServiceServer;
 use highwater_proto::v1::read_service_server::ReadServiceServer;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
+pub use group::Session;
 pub use log::Log;
+pub use queue::Work;
 
 /// What is to go wrong with one produce request.
 #[derive(Clone, Debug)]
@@ -77,6 +84,16 @@ pub struct State {
     pub cluster_described: usize,
     /// Read streams that were opened at a server that does not lead.
     pub followed_reads: usize,
+    /// Streams of members of groups go here.
+    pub sessions: Option<mpsc::Sender<Session>>,
+    /// Streams of workers go here.
+    pub works: Option<mpsc::Sender<Work>>,
+    /// What a queue group has left; without it there is no such group.
+    pub queue_left: Option<v1::QueuePartition>,
+    /// How often that was asked for.
+    pub queue_described: usize,
+    /// Whether the list of topics has `t`.
+    pub is_listed: bool,
 }
 
 impl State {
@@ -95,6 +112,8 @@ pub struct Server {
     pub state: Shared,
     pub address: SocketAddr,
     number: usize,
+    sessions: mpsc::Receiver<Session>,
+    works: mpsc::Receiver<Work>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -113,18 +132,23 @@ struct Service {
 impl Server {
     /// Starts with one topic, `t`, of so many partitions.
     pub async fn start(partitions: usize) -> Self {
-        let state = State { logs: (0..partitions).map(|_| Log::default()).collect(), ..State::default() };
-        Self::of(Arc::new(Mutex::new(state)), 0).await
+        let (sessions, receiver) = mpsc::channel(16);
+        let (works, work_receiver) = mpsc::channel(16);
+        let logs = (0..partitions).map(|_| Log::default()).collect();
+        let state = State { logs, sessions: Some(sessions), works: Some(works), ..State::default() };
+        Self::of(Arc::new(Mutex::new(state)), 0, receiver, work_receiver).await
     }
 
-    /// Another server of the same cluster: it shows the same logs, and does not lead.
+    /// Another server of the same cluster: it shows the same logs, and does not lead. The streams of members are the first
+    /// one's to play.
     pub async fn another(&self) -> Self {
         let number = self.state.lock().unwrap().servers.len();
-        Self::of(Arc::clone(&self.state), number).await
+        Self::of(Arc::clone(&self.state), number, mpsc::channel(1).1, mpsc::channel(1).1).await
     }
 
-    async fn of(state: Shared, number: usize) -> Self {
-        let mut server = Self { state, address: "127.0.0.1:0".parse().unwrap(), number, runtime: None };
+    async fn of(state: Shared, number: usize, sessions: mpsc::Receiver<Session>, works: mpsc::Receiver<Work>) -> Self {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut server = Self { state, address, number, sessions, works, runtime: None };
         server.resume().await;
         server.state.lock().unwrap().servers.push(server.address);
         server
@@ -149,6 +173,8 @@ impl Server {
                 .initial_connection_window_size(1 << 24)
                 .add_service(ProduceServiceServer::new(service.clone()).max_decoding_message_size(1 << 24))
                 .add_service(ReadServiceServer::new(service.clone()).max_encoding_message_size(1 << 24))
+                .add_service(GroupServiceServer::new(service.clone()).max_encoding_message_size(1 << 24))
+                .add_service(QueueServiceServer::new(service.clone()).max_encoding_message_size(1 << 24))
                 .add_service(AdminServiceServer::new(service))
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );
@@ -263,6 +289,10 @@ impl AdminService for Service {
         let mut state = self.state.lock().unwrap();
         match state.produce_faults.pop_front() {
             Some(_) => Err(Status::unavailable("cut")),
+            None if state.is_listed => {
+                let topic = v1::Topic { name: "t".to_owned(), ..Default::default() };
+                Ok(Response::new(v1::ListTopicsResponse { topics: vec![topic] }))
+            }
             None => Ok(Response::new(v1::ListTopicsResponse { topics: Vec::new() })),
         }
     }

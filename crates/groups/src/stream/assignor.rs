@@ -5,10 +5,13 @@
 //! | `range` | topic by topic, each member a run of neighbours |
 //! | `roundrobin` | all partitions in order, dealt out like cards |
 //! | `sticky` | balanced, and of all balanced ways one that moves least |
-//! | `cooperative-sticky` | the same, but what moves stays with nobody until who holds it has given it up |
+//! | `cooperative-sticky` | the same; the name under which members of Kafka's clients know it |
+//!
+//! Whichever it is, what moves stays with nobody until who holds it has given it up: members read on while they join, so
+//! two of them would read it, and the one that gives it up might commit behind the other's back.
 //!
 //! Invariants: a partition goes to one member at most, and only to one that reads its topic; a topic that exists and is
-//! read is given out whole, but for what a cooperative assignor withholds; equal input gives equal output.
+//! read is given out whole, but for what is withheld; equal input gives equal output.
 
 mod deal;
 mod sticky;
@@ -20,6 +23,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use highwater_types::{PartitionId, TopicId, TopicPartition};
+
+use crate::planted::{Bug, is_planted};
 
 /// A member as an assignor sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +46,7 @@ pub enum Assignor {
     RoundRobin,
     /// Balanced, moving least.
     Sticky,
-    /// Balanced, moving least, and what moves is withheld until it was given up.
+    /// The same, under the name that says that members read on.
     CooperativeSticky,
 }
 
@@ -66,24 +71,24 @@ impl Assignor {
         Self::ALL.into_iter().find(|assignor| assignor.name() == name)
     }
 
-    /// Whether its members keep reading while the group rebalances.
-    #[must_use]
-    pub const fn is_cooperative(self) -> bool {
-        matches!(self, Self::CooperativeSticky)
-    }
-
     /// What each reader is given, in the order of the readers; sorted. A topic that `partitions` does not name has none.
     #[must_use]
     pub fn assign(self, readers: &[Reader<'_>], partitions: &BTreeMap<TopicId, u32>) -> Vec<Vec<TopicPartition>> {
+        let mut given = self.deal(readers, partitions);
+        if !is_planted(Bug::GivenBeforeReleased) {
+            withhold(&mut given, readers);
+        }
+        given
+    }
+
+    /// The same, as it shall be in the end: nothing is withheld.
+    fn deal(self, readers: &[Reader<'_>], partitions: &BTreeMap<TopicId, u32>) -> Vec<Vec<TopicPartition>> {
         let mut given = match self {
             Self::Range => deal::range(readers, partitions),
             Self::RoundRobin => deal::round_robin(readers, partitions),
             Self::Sticky | Self::CooperativeSticky => sticky::assign(readers, partitions),
         };
         given.iter_mut().for_each(|partitions| partitions.sort_unstable());
-        if self.is_cooperative() {
-            withhold(&mut given, readers);
-        }
         given
     }
 }

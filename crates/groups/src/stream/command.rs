@@ -181,6 +181,8 @@ pub struct CommitOffsets {
     pub retention_ms: Option<u64>,
     /// What.
     pub offsets: Vec<(TopicPartition, NewOffset)>,
+    /// Whether it says where reading begins: then it counts only where nothing is committed at its place in the log.
+    pub is_beginning: bool,
 }
 
 /// How far a partition was read.

@@ -2,8 +2,6 @@
 //!
 //! Every text that came from outside is checked once, where its type is made; code that holds one need not check again.
 
-use std::borrow::Borrow;
-use std::fmt;
 use std::sync::Arc;
 
 use highwater_types::number;
@@ -39,7 +37,7 @@ pub enum IdError {
     },
 }
 
-fn check(what: &'static str, text: &str, min: usize, max: usize) -> Result<Arc<str>, IdError> {
+pub(crate) fn check(what: &'static str, text: &str, min: usize, max: usize) -> Result<Arc<str>, IdError> {
     if text.len() < min {
         return Err(IdError::Empty { what });
     }
@@ -56,15 +54,15 @@ macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal..=$max:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(std::sync::Arc<str>);
 
         impl $name {
             /// Checks and wraps a text.
             ///
             /// # Errors
             /// When it is too short or too long, or holds a control character.
-            pub fn new(text: &str) -> Result<Self, IdError> {
-                check($what, text, $min, $max).map(Self)
+            pub fn new(text: &str) -> Result<Self, $crate::stream::ids::IdError> {
+                $crate::stream::ids::check($what, text, $min, $max).map(Self)
             }
 
             /// The text.
@@ -74,25 +72,27 @@ macro_rules! text {
             }
         }
 
-        impl Borrow<str> for $name {
+        impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.0.fmt(f)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, concat!(stringify!($name), "({:?})"), &*self.0)
             }
         }
     };
 }
+
+pub(crate) use text;
 
 text! {
     /// A group: 1 to 249 bytes without control characters. Kafka allows any text that is not empty and sets no bound.

@@ -178,6 +178,14 @@ impl GroupsImage {
                 let group = self.group_or_new(group);
                 offsets.iter().for_each(|(at, committed)| group.offsets.set(*at, committed));
             }
+            GroupRecord::OffsetsBegun { group, offsets, .. } => {
+                let group = self.group_or_new(group);
+                for (at, begun) in offsets {
+                    if !group.offsets.contains(*at) {
+                        group.offsets.set(*at, begun);
+                    }
+                }
+            }
             GroupRecord::OffsetsDeleted { group, partitions } => self.change(group, |group| {
                 partitions.iter().for_each(|at| group.offsets.remove_if(*at, |_| true));
             }),
@@ -256,5 +264,37 @@ mod tests {
         // Within one group it never goes back.
         image.replay(&started(&new, 2));
         assert_eq!(image.generation(&new), GenerationId::new(3));
+    }
+
+    #[test]
+    fn where_reading_begins_does_not_undo_what_was_read() {
+        let group = GroupId::new("readers").unwrap();
+        let at = |partition| highwater_types::TopicPartition {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: highwater_types::PartitionId::new(partition),
+        };
+        let committed = |offset| super::super::offsets::CommittedOffset {
+            offset: highwater_types::Offset::new(offset).unwrap(),
+            leader_epoch: None,
+            metadata: String::new(),
+            committed_at: Timestamp::default(),
+            expires_at: None,
+        };
+        let (committed_at, group_of) = (Timestamp::default(), || group.clone());
+        let records = [
+            GroupRecord::OffsetsCommitted { group: group_of(), committed_at, offsets: vec![(at(0), committed(7))] },
+            // Decided before the one above was committed.
+            GroupRecord::OffsetsBegun {
+                group: group_of(),
+                committed_at,
+                offsets: vec![(at(0), committed(3)), (at(1), committed(4))],
+            },
+        ];
+        let mut image = GroupsImage::default();
+        let again = super::super::record::decode(&super::super::record::encode(&records)).unwrap();
+        assert_eq!(again, records);
+        again.iter().chain(&records).for_each(|record| image.replay(record));
+        let offset = |partition| image.group(&group).unwrap().offsets.get(at(partition)).unwrap().offset.get();
+        assert_eq!((offset(0), offset(1)), (7, 4));
     }
 }

@@ -6,16 +6,13 @@
 //! Invariant: an answer leaves only when every record that was decided before it, and with it, is committed. A refusal
 //! waits as well: it may rest on a record that a crash takes away again.
 
-use std::collections::VecDeque;
-
 use super::command::{Decision, Reply};
 use super::ids::Ticket;
 use super::record::GroupRecord;
 use super::sessions::Sessions;
+use crate::held::Held;
 
-/// Names the records of one decision, in the order of decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(u64);
+pub use crate::held::Position;
 
 /// What is to be done at once with a decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,39 +27,25 @@ pub struct Outgoing {
 
 /// Answers in their order.
 #[derive(Debug, Default)]
-pub struct Outbox {
-    proposed: Position,
-    committed: Position,
-    waiting: VecDeque<(Position, Reply)>,
-}
+pub struct Outbox(Held<Reply>);
 
 impl Outbox {
     /// Takes in a decision. Decisions come in the order in which they were made.
     pub fn push(&mut self, decision: Decision) -> Outgoing {
-        let Decision { records, then, now: mut replies } = decision;
-        if !records.is_empty() {
-            self.proposed = Position(self.proposed.0 + 1);
-        }
-        let position = self.proposed;
-        if position <= self.committed {
-            replies.extend(then);
-        } else {
-            self.waiting.extend(then.into_iter().map(|reply| (position, reply)));
-        }
-        Outgoing { records: (!records.is_empty()).then_some((position, records)), replies }
+        let Decision { records, then, now: mut replies, began: _ } = decision;
+        let position = self.0.push(!records.is_empty(), then, &mut replies);
+        Outgoing { records: position.map(|position| (position, records)), replies }
     }
 
     /// The records up to this position are committed and replayed into the image: what may go now, in order.
     pub fn committed(&mut self, position: Position) -> Vec<Reply> {
-        self.committed = self.committed.max(position);
-        let ready = self.waiting.iter().take_while(|(position, _)| *position <= self.committed).count();
-        self.waiting.drain(..ready).map(|(_, reply)| reply).collect()
+        self.0.committed(position)
     }
 
     /// Whether records are proposed and not committed yet.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.committed < self.proposed
+        self.0.is_busy()
     }
 
     /// Some records may never be committed: leadership is lost, or a proposal was refused. Takes the sessions away with
@@ -71,7 +54,7 @@ impl Outbox {
     /// words, that this is not the coordinator.
     #[must_use = "they wait for an answer"]
     pub fn fail(self, sessions: Sessions) -> Vec<Ticket> {
-        let held = self.waiting.into_iter().map(|(_, reply)| reply.to);
+        let held = self.0.into_waiting().map(|reply| reply.to);
         held.chain(sessions.into_waiting()).collect()
     }
 }
@@ -90,6 +73,7 @@ mod tests {
             records: Vec::from_iter(has_records.then_some(record)),
             then: vec![reply(then)],
             now: now.iter().copied().map(reply).collect(),
+            began: Vec::new(),
         }
     }
 

@@ -50,6 +50,15 @@ pub enum GroupRecord {
         /// What it is now. It keeps its place; when it led the group it goes on leading.
         member: Member,
     },
+    /// The group begins to read there, where it has committed nothing at this place in the log.
+    OffsetsBegun {
+        /// The group.
+        group: GroupId,
+        /// When it was decided; the same for all.
+        committed_at: Timestamp,
+        /// The offsets; in each `committed_at` is the one above.
+        offsets: Vec<(TopicPartition, CommittedOffset)>,
+    },
     /// The group goes on reading there.
     OffsetsCommitted {
         /// The group.
@@ -166,6 +175,10 @@ impl fmt::Display for GroupRecord {
             Self::MembersRemoved { group, members } => write!(f, "members-removed group={group}{}", Words(members)),
             Self::MemberReplaced { group, old, member } => {
                 write!(f, "member-replaced group={group} old={old} new={member}")
+            }
+            Self::OffsetsBegun { group, committed_at, offsets } => {
+                write!(f, "offsets-begun group={group} at={committed_at}")?;
+                offsets.iter().try_for_each(|(at, committed)| write!(f, " {at}={committed}"))
             }
             Self::OffsetsCommitted { group, committed_at, offsets } => {
                 write!(f, "offsets-committed group={group} at={committed_at}")?;

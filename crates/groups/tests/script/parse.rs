@@ -162,7 +162,8 @@ pub(crate) fn command(verb: &str, words: &mut Words) -> Command {
         "commit" => {
             let (group, by) = (words.group(), words.identity());
             let retention_ms = words.number("retention_ms").map(u64::from);
-            Command::CommitOffsets(CommitOffsets { group, by, retention_ms, offsets: words.offsets() })
+            let is_beginning = words.take("begin").is_some();
+            Command::CommitOffsets(CommitOffsets { group, by, retention_ms, offsets: words.offsets(), is_beginning })
         }
         "fetch" => Command::FetchOffsets { group: words.group(), partitions: words.partitions("partitions") },
         "describe" => Command::DescribeGroup { group: words.group() },

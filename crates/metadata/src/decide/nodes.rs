@@ -28,7 +28,10 @@ pub(super) fn join(image: &MetadataImage, command: &JoinNode) -> Result<Decision
     }
     let known = image.member_by_uuid(uuid).map(Member::node);
     let node = known.unwrap_or_else(|| image.node_id_next());
-    let registration = NodeRegistration { node, uuid, address, peer_address, rack };
+    // A node tells where it speaks Kafka's protocol when it starts.
+    let known_places = image.node(node).map(|known| (known.kafka_address.clone(), known.kafka_listeners.clone()));
+    let (kafka_address, kafka_listeners) = known_places.unwrap_or_default();
+    let registration = NodeRegistration { node, uuid, address, peer_address, rack, kafka_address, kafka_listeners };
     check(&registration)?;
     if known.is_none() && image.members().len() >= limits::CLUSTER_NODES_MAX {
         return Err(CommandError::TooManyNodes);

@@ -16,7 +16,9 @@ fn node(number: u64) -> NodeRegistration {
     let uuid = NodeUuid::new(Uuid::from_u128(u128::from(number) + 100));
     let address = |base: u64| format!("127.0.0.1:{}", base + number);
     let (address, peer_address) = (address(7000), address(8000));
-    NodeRegistration { node: NodeId::new(number), uuid, address, peer_address, rack: format!("rack-{}", number % 2) }
+    let (rack, kafka_address) = (format!("rack-{}", number % 2), format!("127.0.0.1:{}", 9000 + number));
+    let kafka_listeners = [("outside".to_owned(), format!("10.0.0.{number}:9094"))].into();
+    NodeRegistration { node: NodeId::new(number), uuid, address, peer_address, rack, kafka_address, kafka_listeners }
 }
 
 fn topic_name(number: u8) -> TopicName {

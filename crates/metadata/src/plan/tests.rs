@@ -26,6 +26,8 @@ impl Cluster {
             address: String::new(),
             peer_address: String::new(),
             rack: rack(number),
+            kafka_address: String::new(),
+            kafka_listeners: std::collections::BTreeMap::new(),
         };
         let mut cluster = Self { image: MetadataImage::default(), step: 0 };
         let nodes = (1..=nodes).map(node).collect();
@@ -295,4 +297,15 @@ fn who_votes_on_the_metadata() {
     assert_eq!(metadata_voters(&cluster.image, &set(&[1, 2, 3, 4, 5])), set(&[1, 2, 3]));
     cluster = Cluster::new(6, 3);
     assert_eq!(metadata_voters(&cluster.image, &set(&[3])), set(&[1, 2, 3]), "one in each rack");
+}
+
+#[test]
+fn the_servers_own_topics_grow_with_the_cluster() {
+    let mut cluster = Cluster::new(3, 0);
+    cluster.create("__groups", 2, 1);
+    cluster.create("orders", 2, 1);
+    let widened = Command::SetReplicas { name: TopicName::new("__groups").unwrap(), replicas: 3 };
+    assert_eq!(cluster.plan(), std::slice::from_ref(&widened));
+    cluster.run(&widened);
+    assert!(cluster.plan().iter().all(|step| matches!(step, Command::MoveReplicas { .. })));
 }

@@ -13,7 +13,6 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 
 use super::FileView;
 use super::bus_error;
-use super::residency::{Residency, WINDOW_BYTES};
+use super::residency::{Residency, Touched};
 
 /// The smallest page of any machine we run on; touching one byte in each of these touches every page.
 const PAGE_BYTES: usize = 4096;
@@ -54,9 +53,10 @@ pub(super) fn map(file: &File, bytes: u64, residency: Arc<Residency>) -> io::Res
     // keeps a second broker away). Creating the map touches no byte of it.
     let map = unsafe { MmapOptions::new().len(length).map(file) }?;
     let map = Arc::new(map);
-    residency.enroll(&map);
+    let touched = Arc::new(Touched::new(Arc::clone(&map)));
+    residency.enroll(&touched);
     let bytes = Bytes::from_owner(SharedMap(Arc::clone(&map)));
-    Ok(Arc::new(MapView { map, bytes, residency, last_window: AtomicU64::new(u64::MAX) }))
+    Ok(Arc::new(MapView { map, bytes, residency, touched }))
 }
 
 /// Takes the pages of a map out of this process; touching them again brings them back from the page cache.
@@ -83,21 +83,10 @@ struct MapView {
     map: Arc<Mmap>,
     bytes: Bytes,
     residency: Arc<Residency>,
-    /// The window that was touched last, so that a walk through it counts once.
-    last_window: AtomicU64,
+    touched: Arc<Touched>,
 }
 
 impl MapView {
-    /// Counts the windows of `range` as touched, but for one that was the last already.
-    fn note_touch(&self, range: &Range<u64>) {
-        let (first, last) = (range.start / WINDOW_BYTES, range.end / WINDOW_BYTES);
-        let before = self.last_window.swap(last, Ordering::Relaxed);
-        let windows = last - first + u64::from(first != before);
-        if windows > 0 {
-            self.residency.touch(windows * WINDOW_BYTES);
-        }
-    }
-
     /// `range` cut to the view and as the machine counts.
     fn clamp(&self, range: &Range<u64>) -> Range<usize> {
         let bound = |position: u64| usize::try_from(position).map_or(self.bytes.len(), |at| at.min(self.bytes.len()));
@@ -114,8 +103,14 @@ impl FileView for MapView {
             (range.start, range.end),
             "a slice must lie inside its view"
         );
-        self.note_touch(&range);
         self.bytes.slice(clamped)
+    }
+
+    fn will_touch(&self, range: Range<u64>) {
+        let fresh = self.touched.touch(&self.clamp(&range));
+        if fresh > 0 {
+            self.residency.touch(fresh);
+        }
     }
 
     fn populate(&self, range: Range<u64>) {

@@ -144,7 +144,7 @@ fn an_empty_log(bench: &Bench) {
     assert!(running.indexes(0, 10).is_empty());
     assert!(running.base_offsets(0).is_empty(), "reading at the end of a log gives nothing and is no error");
     assert_eq!(running.log.id_at(index(0)).expect("id_at"), None);
-    assert_eq!(running.log.find_timestamp(at(0), Offset::MAX).expect("find"), None);
+    assert_eq!(running.log.find_timestamp(at(0), Offset::ZERO, Offset::MAX).expect("find"), None);
     running.log.truncate_from(index(0)).expect("truncating nothing");
     assert!(running.log.retention_boundary(&RetentionPolicy::default(), at(0), Offset::MAX).is_none());
     running.log.append(&[data(1, 41, 1)], at(0), None).expect("a first append may begin at any index");
@@ -352,7 +352,7 @@ fn timestamps(bench: &Bench) {
     running.log.append(&[late], at(0), None).expect("append");
     running.fill(1, 51..100);
     let find = |ms| {
-        let found = running.log.find_timestamp(at(ms), Offset::MAX).expect("find");
+        let found = running.log.find_timestamp(at(ms), Offset::ZERO, Offset::MAX).expect("find");
         found.map(|(offset, timestamp)| (offset.get(), timestamp.as_ms()))
     };
     assert_eq!(find(i64::MIN), Some((0, 1000)));
@@ -363,9 +363,17 @@ fn timestamps(bench: &Bench) {
     }
     assert_eq!(find(49_002), Some((99, 51_000)), "a late record is passed over");
     assert_eq!(find(99_002), None);
-    assert_eq!(running.log.find_timestamp(at(17_001), offset(33)).expect("find"), None);
+    assert_eq!(running.log.find_timestamp(at(17_001), Offset::ZERO, offset(33)).expect("find"), None);
+    // From the middle of a batch on, in the first segment and in later ones.
+    for from in [0, 1, 7, 60, 97] {
+        let found = running.log.find_timestamp(at(0), offset(from), Offset::MAX).expect("find");
+        assert_eq!(found.map(|(offset, _)| offset.get()), Some(from));
+    }
+    assert_eq!(running.log.find_timestamp(at(0), offset(33), offset(33)).expect("find"), None);
     running.log.purge_through(EntryId::new(1, 20)).expect("purge");
     assert_eq!(find(0), Some((40, 21_000)));
+    let purged = running.log.find_timestamp(at(0), offset(3), Offset::MAX).expect("find");
+    assert_eq!(purged, Some((offset(40), at(21_000))));
 }
 
 fn retention(bench: &Bench) {

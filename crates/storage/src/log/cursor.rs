@@ -3,6 +3,8 @@
 //! Owns: the checks that a frame passes before anything of it is served. Never: reads beyond the end that it was given,
 //! or touches a payload that was verified before.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use highwater_types::batch::BatchHeader;
 use highwater_types::{LogIndex, Offset, Timestamp};
@@ -10,6 +12,7 @@ use highwater_types::{LogIndex, Offset, Timestamp};
 use super::error::{Corrupt, CorruptCause, ReadError};
 use super::index::Point;
 use super::segment::Segment;
+use crate::disk::FileView;
 use crate::entry::{Entry, EntryKind};
 use crate::frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader};
 
@@ -36,6 +39,7 @@ impl Frame {
 /// A place between two frames of a segment.
 pub(super) struct Cursor<'segment> {
     segment: &'segment Segment,
+    view: Arc<dyn FileView>,
     /// The bytes from `start` to `end` of the segment.
     bytes: Bytes,
     start: u64,
@@ -50,8 +54,9 @@ impl<'segment> Cursor<'segment> {
     /// From an indexed frame up to `end`, which must have been published.
     pub(super) fn at(segment: &'segment Segment, point: Point, end: u64) -> Result<Self, ReadError> {
         let start = point.position.min(end);
-        let bytes = segment.view()?.slice(start..end);
-        Ok(Self { segment, bytes, start, end, position: start, index: point.index, offset: point.offset })
+        let view = segment.view()?;
+        let bytes = view.slice(start..end);
+        Ok(Self { segment, view, bytes, start, end, position: start, index: point.index, offset: point.offset })
     }
 
     /// From the first frame up to `end`.
@@ -83,9 +88,13 @@ impl<'segment> Cursor<'segment> {
         }
         let from = usize::try_from(self.position - self.start).unwrap_or(usize::MAX);
         let rest = self.bytes.get(from..).unwrap_or_default();
+        self.view.will_touch(self.position..self.position + FRAME_HEADER_BYTES as u64);
         let header = FrameHeader::read(rest);
         let trusted =
             header.is_ok_and(|header| self.segment.is_trusted(self.position, self.position + header.aligned_bytes()));
+        if let (Ok(header), false) = (&header, trusted) {
+            self.view.will_touch(self.position..self.position.saturating_add(header.aligned_bytes()));
+        }
         let header = if trusted { header } else { verify(rest, self.segment.salt) };
         let header = header.map_err(|error| self.corrupt(CorruptCause::Frame(error)))?;
         let frame = Frame { header, position: self.position, base_offset: self.offset };
@@ -107,6 +116,7 @@ impl<'segment> Cursor<'segment> {
     /// The payload of a frame that this cursor has passed.
     pub(super) fn payload(&self, frame: &Frame) -> Bytes {
         let from = frame.position + FRAME_HEADER_BYTES as u64;
+        self.view.will_touch(from..frame.end());
         self.within(from, u64::from(frame.header.payload_bytes)).unwrap_or_default()
     }
 

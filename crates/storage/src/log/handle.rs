@@ -220,13 +220,18 @@ impl Log {
         self.inner.read_batches(from, below, bytes_max)
     }
 
-    /// The first record whose timestamp is not before `at`, below offset `below`; its offset and timestamp. A batch that
-    /// cannot be decoded is passed by.
+    /// The first record whose timestamp is not before `at`, from offset `from` on and below offset `below`; its offset and
+    /// timestamp. A batch that cannot be decoded is passed by.
     ///
     /// # Errors
     /// When a segment is damaged or unreadable.
-    pub fn find_timestamp(&self, at: Timestamp, below: Offset) -> Result<Option<(Offset, Timestamp)>, ReadError> {
-        self.inner.find_timestamp(at, below)
+    pub fn find_timestamp(
+        &self,
+        at: Timestamp,
+        from: Offset,
+        below: Offset,
+    ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        self.inner.find_timestamp(at, from, below)
     }
 
     /// Whether a read at `from` may have to wait for the disk. Everything counts as cold that this process did not

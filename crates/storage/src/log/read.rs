@@ -155,28 +155,32 @@ impl Inner {
     pub(super) fn find_timestamp(
         &self,
         at: Timestamp,
+        from: Offset,
         below: Offset,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let view = self.view();
+        let from = from.max(view.log_start);
         for segment in &view.segments {
             if segment.header.base_offset >= below {
                 return Ok(None);
             }
             let end = segment.end();
-            if end.max_timestamp.is_none_or(|newest| newest < at) {
+            if end.next_offset <= from || end.max_timestamp.is_none_or(|newest| newest < at) {
                 continue;
             }
-            let point = segment.find(|point| point.max_timestamp_before.is_none_or(|newest| newest < at))?;
+            let is_before = |newest: Timestamp| newest < at;
+            let point =
+                segment.find(|point| point.offset <= from || point.max_timestamp_before.is_none_or(is_before))?;
             let mut cursor = Cursor::at(segment, point, end.position)?;
             while let Some(frame) = cursor.next()? {
                 if frame.base_offset >= below {
                     return Ok(None);
                 }
                 let may_hold = cursor.max_timestamp(&frame)?.is_some_and(|newest| newest >= at);
-                if !may_hold || frame.next_offset() <= view.log_start {
+                if !may_hold || frame.next_offset() <= from {
                     continue;
                 }
-                let found = first_record(cursor.payload(&frame), at, view.log_start);
+                let found = first_record(cursor.payload(&frame), at, from);
                 if found.is_some() {
                     return Ok(found.filter(|(offset, _)| *offset < below));
                 }
@@ -235,13 +239,13 @@ fn cursor_to_offset(segment: &Segment, offset: Offset) -> Result<Cursor<'_>, Rea
     Cursor::at(segment, point, end)
 }
 
-/// The first record of a batch that is not before `at`, and not purged. In a batch that cannot be decoded nobody finds a
+/// The first record of a batch that is not before `at`, and not before `from`. In a batch that cannot be decoded nobody finds a
 /// record: the client has compressed something else, which the broker does not look into. The search passes it by.
-fn first_record(payload: Bytes, at: Timestamp, log_start: Offset) -> Option<(Offset, Timestamp)> {
+fn first_record(payload: Bytes, at: Timestamp, from: Offset) -> Option<(Offset, Timestamp)> {
     if BatchHeader::read(&payload).ok()?.is_control {
         return None;
     }
     let mut records = batch::records(payload).ok()?.map_while(Result::ok);
-    let found = records.find(|record| record.timestamp >= at && record.offset >= log_start)?;
+    let found = records.find(|record| record.timestamp >= at && record.offset >= from)?;
     Some((found.offset, found.timestamp))
 }

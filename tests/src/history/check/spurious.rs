@@ -15,9 +15,10 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Anomaly> {
             sent.entry(one.partition).or_default().push((one.invoked, acked, offset, *value));
         }
     }
+    let mut all_known = Known::of(facts);
     for (partition, mut sent) in sent {
         sent.sort_unstable();
-        let mut known = Known::of(facts, partition);
+        let known = all_known.entry(partition).or_default();
         for (invoked, acked, offset, value) in sent {
             if let Some((end, place)) = known.before(invoked).filter(|(end, _)| offset < *end) {
                 let text =

@@ -21,6 +21,8 @@ pub(super) fn image() -> MetadataImage {
             address: format!("10.0.0.{number}:7400"),
             peer_address: String::new(),
             rack: String::new(),
+            kafka_address: String::new(),
+            kafka_listeners: BTreeMap::new(),
         }));
     }
     image.replay(&MetadataRecord::TopicCreated(Topic {

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_metadata::{AlterTopic, Command, CreateTopic, Setting, Topic};
+use highwater_metadata::{AlterTopic, Command, CreateTopic, Setting, Topic, is_internal};
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::AdminService;
-use highwater_types::{TopicName, TopicPartition};
+use highwater_types::{ErrorCode, TopicName, TopicPartition};
 use tonic::{Request, Response, Status};
 
 use super::context::Context;
@@ -44,11 +44,12 @@ impl Admin {
 
     async fn create(&self, request: v1::CreateTopicRequest) -> Result<v1::CreateTopicResponse, Failure> {
         let is_validate_only = request.validate_only;
+        let name = own_name(&request.name)?;
         let topic = self
             .context
             .controller
             .create_topic(CreateTopic {
-                name: TopicName::new(&request.name)?,
+                name,
                 partitions: request.partitions,
                 replicas: request.replicas,
                 settings: sorted(request.config),
@@ -61,11 +62,12 @@ impl Admin {
 
     async fn alter(&self, request: v1::AlterTopicRequest) -> Result<v1::AlterTopicResponse, Failure> {
         let replicas = request.replicas;
+        let name = own_name(&request.name)?;
         let topic = self
             .context
             .controller
             .alter_topic(AlterTopic {
-                name: TopicName::new(&request.name)?,
+                name,
                 set: sorted(request.set),
                 unset: request.unset,
                 partitions: request.partitions,
@@ -80,7 +82,7 @@ impl Admin {
     }
 
     async fn delete(&self, request: v1::DeleteTopicRequest) -> Result<v1::DeleteTopicResponse, Failure> {
-        self.context.controller.delete_topic(TopicName::new(&request.name)?).await?;
+        self.context.controller.delete_topic(own_name(&request.name)?).await?;
         Ok(v1::DeleteTopicResponse {})
     }
 
@@ -141,7 +143,9 @@ impl AdminService for Admin {
 
     async fn list_topics(&self, _: Request<v1::ListTopicsRequest>) -> Result<Response<v1::ListTopicsResponse>, Status> {
         let replicas = self.context.survey.replicas(None).await;
-        let topics = self.context.router.image().topics().map(|topic| topic_of(topic, &replicas, false)).collect();
+        let image = self.context.router.image();
+        let listed = image.topics().filter(|topic| !topic.is_internal());
+        let topics = listed.map(|topic| topic_of(topic, &replicas, false)).collect();
         self.answer(Ok(v1::ListTopicsResponse { topics }))
     }
 
@@ -210,6 +214,18 @@ impl AdminService for Admin {
         request: Request<v1::NodeUsageRequest>,
     ) -> Result<Response<v1::NodeUsageResponse>, Status> {
         self.answer(self.usage(&request.into_inner()).await)
+    }
+}
+
+/// The name of a topic that clients make and change. Who looks may name the server's own as well.
+fn own_name(name: &str) -> Result<TopicName, Failure> {
+    let name = TopicName::new(name)?;
+    match is_internal(&name) {
+        true => Err(Failure::new(
+            ErrorCode::InvalidTopicName,
+            format!("'{name}' is no name for a topic: names that begin with '__' are the server's own"),
+        )),
+        false => Ok(name),
     }
 }
 

@@ -104,3 +104,8 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+/// The host that a call comes from; empty when that is not known.
+pub(super) fn peer_host<B>(request: &tonic::codegen::http::Request<B>) -> String {
+    request.extensions().get::<SocketAddr>().map(|peer| peer.ip().to_string()).unwrap_or_default()
+}

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::controller::ControllerHandle;
 use crate::front::failure::Failure;
 use crate::partition::PartitionHandle;
+use crate::queues::QueueError;
 use crate::raft::Leadership;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -46,6 +47,16 @@ impl Context {
     /// The partition, if this node has it.
     pub(super) fn partition(&self, topic: &str, partition: PartitionId) -> Result<PartitionHandle, Failure> {
         Ok(self.router.partition(&TopicName::new(topic)?, partition)?)
+    }
+
+    /// The partition, if this node leads it.
+    pub(super) fn led_partition(&self, topic: &str, partition: PartitionId) -> Result<PartitionHandle, Failure> {
+        let handle = self.partition(topic, partition)?;
+        let led = handle.leadership();
+        match led.serves_writes {
+            true => Ok(handle),
+            false => Err(QueueError::NotLeader { leader: led.other_leader() }.into()),
+        }
     }
 
     /// Adds where the leader is reached to a failure that names one.

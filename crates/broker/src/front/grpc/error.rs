@@ -25,15 +25,24 @@ fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::InvalidBatch
         | ErrorCode::BatchTooLarge
         | ErrorCode::UnsupportedCompression => Code::InvalidArgument,
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition => Code::NotFound,
+        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::UnknownGroup => Code::NotFound,
         ErrorCode::TopicExists | ErrorCode::DuplicateSequence => Code::AlreadyExists,
         ErrorCode::OffsetOutOfRange => Code::OutOfRange,
         ErrorCode::OutOfOrderSequence
         | ErrorCode::UnknownProducer
         | ErrorCode::ProducerFenced
+        | ErrorCode::UnknownMember
+        | ErrorCode::IllegalGeneration
+        | ErrorCode::FencedInstance
+        | ErrorCode::GroupNotEmpty
+        | ErrorCode::InconsistentProtocol
+        | ErrorCode::NotAssigned
+        | ErrorCode::LeaseLost
+        | ErrorCode::MessageSettled
         | ErrorCode::NotLeader => Code::FailedPrecondition,
+        ErrorCode::RebalanceInProgress | ErrorCode::MessageBusy | ErrorCode::MessageLeased => Code::Aborted,
         ErrorCode::LeaderUnavailable | ErrorCode::ShuttingDown => Code::Unavailable,
-        ErrorCode::DiskFull | ErrorCode::Overloaded => Code::ResourceExhausted,
+        ErrorCode::DiskFull | ErrorCode::Overloaded | ErrorCode::GroupLimit => Code::ResourceExhausted,
         ErrorCode::OutcomeUnknown => Code::Unknown,
         ErrorCode::Unsupported => Code::Unimplemented,
         // A failed disk, our bugs, and codes newer than this table.

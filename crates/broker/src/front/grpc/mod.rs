@@ -5,14 +5,17 @@ mod connection;
 mod context;
 mod convert;
 mod error;
+mod groups;
 mod listener;
 mod produce;
 mod proxy;
+mod queues;
 mod read;
 mod service;
 mod wire;
 
 pub(crate) use context::Context;
+pub(crate) use groups::{GroupLag, Groups};
 pub use listener::BindError;
 pub(crate) use listener::{Listener, ListenerLimits, Serving};
 pub(crate) use proxy::Proxy;

@@ -198,7 +198,7 @@ impl Context {
     pub(super) fn placed(&self, partition: TopicPartition, failure: Failure) -> Failure {
         let mut failure = failure;
         if failure.code == ErrorCode::NotLeader
-            && self.router.open_partition(partition).is_none()
+            && !self.router.is_open(partition)
             && let Some(learnt) = self.proxy.learnt(partition)
         {
             failure.leader = Some(learnt);

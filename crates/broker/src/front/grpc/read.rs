@@ -18,10 +18,14 @@ use highwater_types::{Offset, OffsetRange, PartitionId, TopicName, TopicPartitio
 use tonic::body::Body;
 use tonic::codegen::http;
 
+pub(super) use records::message_of;
+pub(super) use remote::bytes_of_records;
+
 use super::context::Context;
 use super::convert::{bytes_of, position_of, wait_of};
 use super::proxy::{self, Search, is_search, is_search_there};
 use super::wire;
+use crate::admission::BytePermit;
 use crate::front::failure::Failure;
 use crate::partition::{PartitionHandle, Position, ReadFrom, ReadResult};
 
@@ -31,11 +35,26 @@ pub(super) struct Read {
     context: Arc<Context>,
 }
 
-/// An answer in pieces, and what is counted against credit.
-struct Answer {
-    pieces: Vec<Bytes>,
-    bytes: usize,
-    next_offset: Offset,
+/// What was read, as the message that says it, and what is counted against credit.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) response: v1::ReadResponse,
+    pub(super) bytes: usize,
+    pub(super) next_offset: Offset,
+    /// Stands for memory that the message holds on to.
+    permit: Option<BytePermit>,
+}
+
+impl Fetched {
+    /// The message in pieces, as `encode` makes them. They stay admitted until they are sent.
+    pub(super) fn into_pieces(self, encode: impl FnOnce(&v1::ReadResponse) -> Vec<Bytes>) -> Vec<Bytes> {
+        let pieces = encode(&self.response);
+        let Some(mut permit) = self.permit else { return pieces };
+        // What the records were taken out of is let go here.
+        drop(self.response);
+        permit.shrink_to(pieces.iter().map(Bytes::len).sum());
+        wire::holding(pieces, permit)
+    }
 }
 
 impl Read {
@@ -57,13 +76,27 @@ impl Read {
     async fn read(&self, request: http::Request<Body>) -> Result<Vec<Bytes>, Failure> {
         let may_pass_on = proxy::may_pass_on(request.headers());
         let request: v1::ReadRequest = self.context.control_request(request.into_body()).await?;
+        let fetched = match may_pass_on {
+            true => self.fetch(&request).await,
+            false => self.read_here(&request).await,
+        };
+        Ok(fetched?.into_pieces(wire::pieces_of_read))
+    }
+
+    /// The replica of a partition on this node, if it has one.
+    pub(super) fn open_partition(&self, id: TopicPartition) -> Option<PartitionHandle> {
+        self.context.router.open_partition(id)
+    }
+
+    /// Reads here, or where the leader is.
+    pub(super) async fn fetch(&self, request: &v1::ReadRequest) -> Result<Fetched, Failure> {
         let mut search = Search::start();
         loop {
-            let failure = match self.read_here(&request).await {
-                Err(failure) if may_pass_on && is_search(&failure) => failure,
+            let failure = match self.read_here(request).await {
+                Err(failure) if is_search(&failure) => failure,
                 result => return result,
             };
-            let failure = match self.read_there(&request, failure).await {
+            let failure = match self.read_there(request, failure).await {
                 Err(failure) if is_search_there(&failure) => failure,
                 result => return result,
             };
@@ -71,7 +104,7 @@ impl Read {
         }
     }
 
-    async fn read_here(&self, request: &v1::ReadRequest) -> Result<Vec<Bytes>, Failure> {
+    async fn read_here(&self, request: &v1::ReadRequest) -> Result<Fetched, Failure> {
         let form = request.form();
         let handle = self.context.partition(&request.topic, PartitionId::new(request.partition))?;
         let from = resolve(&handle, request.from).await?;
@@ -88,17 +121,17 @@ impl Read {
             () = self.context.shutdown.requested() => return Err(Failure::shutting_down()),
         };
         let wanted = OffsetRange::new(from, Offset::MAX);
-        Ok(self.answer(result, form, wanted, bytes_max).await?.pieces)
+        self.answer(result, form, wanted, bytes_max).await
     }
 
-    /// Encodes what was read, in the form asked for.
+    /// What was read, in the form asked for.
     async fn answer(
         &self,
         result: ReadResult,
         form: v1::Form,
         wanted: OffsetRange,
         bytes_max: usize,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Fetched, Failure> {
         let mut response = v1::ReadResponse {
             batches: Vec::new(),
             records: Vec::new(),
@@ -108,19 +141,14 @@ impl Read {
         };
         if form != v1::Form::Records {
             response.batches = result.batches;
-            let pieces = wire::pieces_of_read(&response);
-            return Ok(Answer { pieces, bytes: result.bytes, next_offset: result.next_offset });
+            return Ok(Fetched { response, bytes: result.bytes, next_offset: result.next_offset, permit: None });
         }
         let budget = &self.context.decoded;
-        let mut decoded = records::decode(budget, result.batches, wanted, result.next_offset, bytes_max).await?;
+        let decoded = records::decode(budget, result.batches, wanted, result.next_offset, bytes_max).await?;
         response.records = decoded.records;
         response.next_offset = decoded.next_offset.to_wire();
-        let pieces = wire::pieces_of_message(&response);
-        // What the records were taken out of is let go here; the encoded bytes stay admitted until they are sent.
-        drop(response);
-        decoded.permit.shrink_to(pieces.iter().map(Bytes::len).sum());
-        let pieces = wire::holding(pieces, decoded.permit);
-        Ok(Answer { pieces, bytes: decoded.bytes, next_offset: decoded.next_offset })
+        let (bytes, next_offset) = (decoded.bytes, decoded.next_offset);
+        Ok(Fetched { response, bytes, next_offset, permit: Some(decoded.permit) })
     }
 
     /// The partition of a request, by its id.

@@ -16,12 +16,14 @@ use tonic_reflection::server::Builder as Reflection;
 
 use super::admin::Admin;
 use super::context::Context;
+use super::groups::Groups;
 use super::produce::Produce;
+use super::queues::Queues;
 use super::read::Read;
 use super::wire;
 
 /// The names of what is served, as health knows them; "" is the node as a whole.
-const SERVICES: [&str; 4] = ["", Produce::NAME, Read::NAME, "highwater.v1.AdminService"];
+const SERVICES: [&str; 6] = ["", Produce::NAME, Read::NAME, Groups::NAME, Queues::NAME, "highwater.v1.AdminService"];
 
 /// The descriptors of the API cannot be served: a bug, as they are compiled in.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,8 @@ pub(crate) async fn routes(context: Context) -> Result<(Routes, Health), Reflect
     let health_service = HealthService::from_health_reporter(health.0.clone());
     let routes = Routes::new(Produce::new(Arc::clone(&context)))
         .add_service(Read::new(Arc::clone(&context)))
+        .add_service(Groups::new(Arc::clone(&context)))
+        .add_service(Queues::new(Arc::clone(&context)))
         .add_service(AdminServiceServer::new(Admin::new(context)).max_decoding_message_size(limit))
         .add_service(HealthServer::new(health_service).max_decoding_message_size(limit))
         .add_service(reflection().build_v1()?.max_decoding_message_size(limit))
@@ -100,3 +104,5 @@ macro_rules! answers_by_itself {
 
 answers_by_itself!(Produce, "highwater.v1.ProduceService");
 answers_by_itself!(Read, "highwater.v1.ReadService");
+answers_by_itself!(Groups, "highwater.v1.GroupService");
+answers_by_itself!(Queues, "highwater.v1.QueueService");

@@ -30,6 +30,8 @@ pub(super) use decide::{Stance, role, take};
 pub use error::FormationError;
 pub(super) use run::{establish, offer_places};
 
+use std::collections::BTreeMap;
+
 use highwater_types::NodeId;
 
 /// How this node is part of a cluster.
@@ -43,6 +45,10 @@ pub struct ClusterOptions {
     pub join: Vec<String>,
     /// What fails together with this node; empty: nothing but itself.
     pub rack: String,
+    /// Where clients that speak Kafka's protocol reach it, as `HOST:PORT`; empty when none do.
+    pub kafka_address: String,
+    /// Where those reach it that come in through a listener with a name, by that name.
+    pub kafka_listeners: BTreeMap<String, String>,
 }
 
 /// What a node with an empty data directory does.

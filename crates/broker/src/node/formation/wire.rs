@@ -51,7 +51,10 @@ pub(super) fn registration(node: NodeId, address: &str, founded: Founded) -> Res
     let Founded { uuid, grpc_address, rack, .. } = founded;
     let uuid = id(&uuid).ok_or_else(|| bad_answer(address, "its UUID"))?;
     let uuid = NodeUuid::from_bytes(uuid);
-    Ok(NodeRegistration { node, uuid, address: grpc_address, peer_address: address.to_owned(), rack })
+    // Each node tells where it speaks Kafka's protocol itself, when it starts.
+    let (kafka_address, kafka_listeners) = Default::default();
+    let (address, peer_address) = (grpc_address, address.to_owned());
+    Ok(NodeRegistration { node, uuid, address, peer_address, rack, kafka_address, kafka_listeners })
 }
 
 /// A stance as a message.

@@ -11,16 +11,16 @@ use crate::peer::{Hello, MemoryNetwork, Peers};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Member {
-    node: NodeId,
+pub(super) struct Member {
+    pub(super) node: NodeId,
     address: String,
     peers: Peers,
-    run: Running,
+    pub(super) run: Running,
 }
 
-struct Three {
+pub(super) struct Three {
     network: MemoryNetwork,
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
 }
 
 fn address(node: NodeId) -> String {
@@ -28,7 +28,7 @@ fn address(node: NodeId) -> String {
 }
 
 impl Three {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let network = MemoryNetwork::new(Clock::system());
         let nodes: Vec<_> = (1..=3).map(NodeId::new).collect();
         let mut members = Vec::new();
@@ -62,7 +62,7 @@ impl Three {
         Self { network, members }
     }
 
-    async fn leader(&self, except: &[NodeId]) -> &Member {
+    pub(super) async fn leader(&self, except: &[NodeId]) -> &Member {
         let search = async {
             loop {
                 let serves = |member: &&Member| member.run.handle.leadership().serves_writes;
@@ -81,14 +81,14 @@ impl Three {
         }
     }
 
-    async fn until_committed(&self, end: u64) {
+    pub(super) async fn until_committed(&self, end: u64) {
         for member in &self.members {
             let mut committed = member.run.handle.committed();
             timeout(PATIENCE, committed.wait_for(|at| at.get() >= end)).await.expect("in time").unwrap();
         }
     }
 
-    async fn shutdown(self) {
+    pub(super) async fn shutdown(self) {
         for Member { peers, run, .. } in self.members {
             drop(run.handle);
             timeout(PATIENCE, run.partition.shutdown()).await.expect("it stops");

@@ -69,6 +69,7 @@ async fn describe(clients: &Clients, client: u64, dice: &mut Dice, name: &TopicN
 
 async fn delete(clients: &Clients, client: u64, dice: &mut Dice, topic: KnownTopic) {
     topic.is_going.set(true);
+    clients.history.tell(&Event::Deleting { topic: topic.id });
     clients.topics.borrow_mut().retain(|other| other.id != topic.id);
     match clients.insist(client, dice, Request::Delete { topic: topic.name.clone() }).await {
         Response::Done | Response::Refused { code: ErrorCode::UnknownTopic, .. } => {

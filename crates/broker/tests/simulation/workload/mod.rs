@@ -1,7 +1,9 @@
 //! What clients do in a run.
 
 pub mod admin;
+pub mod groups;
 pub mod producer;
+pub mod queues;
 pub mod reader;
 
 use std::cell::{Cell, RefCell};
@@ -28,6 +30,10 @@ pub struct Clients {
     pub is_ending: Rc<Cell<bool>>,
     /// Clients that are not done.
     pub busy: Rc<Cell<u64>>,
+    /// Set when all is sent, and groups are to finish.
+    pub is_draining: Rc<Cell<bool>>,
+    /// Members and operators of groups that are not done.
+    pub in_groups: Rc<Cell<u64>>,
     pub topics: Rc<RefCell<Vec<KnownTopic>>>,
 }
 
@@ -58,6 +64,8 @@ impl Clients {
             numbers: Rc::default(),
             is_ending: Rc::default(),
             busy: Rc::default(),
+            is_draining: Rc::default(),
+            in_groups: Rc::default(),
             topics: Rc::default(),
         }
     }
@@ -103,6 +111,22 @@ impl Busy {
 }
 
 impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Counts a member or operator of a group while it lives.
+pub struct Left(Rc<Cell<u64>>);
+
+impl Left {
+    pub fn new(clients: &Clients) -> Self {
+        clients.in_groups.set(clients.in_groups.get() + 1);
+        Self(Rc::clone(&clients.in_groups))
+    }
+}
+
+impl Drop for Left {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

@@ -127,13 +127,28 @@ pub fn batch(values: &[u64], stamp: Option<ProducerStamp>, dice: &mut Dice) -> B
     if let Some(stamp) = stamp {
         builder.set_producer(stamp);
     }
-    let headers: [(&str, Option<&[u8]>); 0] = [];
     let time = Timestamp::from_ms(1_700_000_000_000 + i64::try_from(now()).unwrap());
     for value in values {
         let mut bytes = value.to_be_bytes().to_vec();
         let padding = if dice.percent(5) { dice.between(2_000..=9_000) } else { dice.between(0..=200) };
         bytes.resize(8 + usize::try_from(padding).unwrap(), 7);
-        builder.append(time, None, Some(&bytes), &headers).unwrap();
+        let key = key_of(*value).map(u64::to_be_bytes);
+        let delay: [(&str, Option<&[u8]>); 1] = [("delay", Some(DELAY_MS))];
+        let headers = if is_delayed(*value) { delay.as_slice() } else { &[] };
+        builder.append(time, key.as_ref().map(<[u8; 8]>::as_slice), Some(&bytes), headers).unwrap();
     }
     builder.finish().unwrap()
+}
+
+/// For how long messages are put off that are, in milliseconds.
+const DELAY_MS: &[u8] = b"700";
+
+/// The key of a value, which some have.
+pub fn key_of(value: u64) -> Option<u64> {
+    value.is_multiple_of(3).then_some(value / 3 % 6)
+}
+
+/// Whether a message with this value is not to be worked at at once.
+pub fn is_delayed(value: u64) -> bool {
+    value % 29 == 7
 }

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use highwater_broker::coordinator::CoordinatorHandle;
 use highwater_broker::partition::ReadFrom;
 use highwater_broker::router::Router;
-use highwater_types::TopicPartition;
+use highwater_metadata::{GROUPS_TOPIC, Topic};
 use highwater_types::batch::records;
+use highwater_types::{TopicName, TopicPartition};
 
 use super::World;
-use crate::history::{Event, Partition};
+use crate::history::{Event, GroupEvent, Partition, QueueEvent};
+use crate::host::Host;
 use crate::network::Machine;
 
 impl World {
@@ -27,7 +30,38 @@ impl World {
                 (*least, *most) = ((*least).min(committed), (*most).max(end));
             }
         }
-        ends.values().all(|(committed, end)| committed == end)
+        let are_equal = ends.values().all(|(committed, end)| committed == end);
+        are_equal && self.have_queues_caught_up() && self.have_coordinators_caught_up()
+    }
+
+    /// Whether the queues on every replica of a partition are where those on the others are.
+    fn have_queues_caught_up(&self) -> bool {
+        let mut found = BTreeMap::new();
+        for router in self.hosts.iter().filter_map(Host::router) {
+            for (partition, id) in partitions(&router) {
+                let Some(handle) = router.open_partition(id) else { return false };
+                let revision = handle.queues().image().revision();
+                if *found.entry(partition).or_insert(revision) != revision {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether every replica of a coordinator is where the others are.
+    fn have_coordinators_caught_up(&self) -> bool {
+        let mut found = BTreeMap::new();
+        for router in self.hosts.iter().filter_map(Host::router) {
+            for (partition, id) in coordinators(&router) {
+                let Some(handle) = coordinator(&router, id) else { return false };
+                let revision = handle.image().revision();
+                if *found.entry(partition).or_insert(revision) != revision {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Reads everything from every replica.
@@ -40,6 +74,7 @@ impl World {
             let (read, machine) = (Arc::clone(&read), host.machine);
             host.spawn(async move {
                 let mut events = read_all(&router, machine).await;
+                events.extend(images(&router, machine));
                 let topics = router.image().topics().map(|topic| topic.id.to_bytes()).collect();
                 events.push(Event::FinalTopics { machine, topics });
                 read.lock().unwrap().extend(events);
@@ -56,11 +91,34 @@ impl World {
     }
 }
 
-/// The partitions that a node should hold.
+/// The partitions of records that a node should hold.
 pub(super) fn partitions(router: &Router) -> Vec<(Partition, TopicPartition)> {
+    held(router, |topic| !topic.is_internal())
+}
+
+/// The coordinators that a node should hold.
+pub(super) fn coordinators(router: &Router) -> Vec<(Partition, TopicPartition)> {
+    held(router, Topic::is_internal)
+}
+
+/// One that is open.
+pub(super) fn coordinator(router: &Router, id: TopicPartition) -> Option<CoordinatorHandle> {
+    router.coordinator(&TopicName::new(GROUPS_TOPIC).unwrap(), id.partition).ok()
+}
+
+fn images(router: &Router, machine: Machine) -> Vec<Event> {
+    let open =
+        coordinators(router).into_iter().filter_map(|(_, id)| Some((id.partition.get(), coordinator(router, id)?)));
+    open.map(|(coordinator, handle)| {
+        Event::Group(GroupEvent::FinalImage { machine, coordinator, image: handle.image() })
+    })
+    .collect()
+}
+
+fn held(router: &Router, is_wanted: impl Fn(&Topic) -> bool) -> Vec<(Partition, TopicPartition)> {
     let image = router.image();
     let mut found = Vec::new();
-    for topic in image.topics() {
+    for topic in image.topics().filter(|topic| is_wanted(topic)) {
         for (number, assignment) in topic.numbered_partitions() {
             if assignment.replicas.contains(&router.node()) {
                 let partition = Partition { topic: topic.id.to_bytes(), number: number.get() };
@@ -76,6 +134,8 @@ async fn read_all(router: &Router, machine: Machine) -> Vec<Event> {
     for (partition, id) in partitions(router) {
         let Some(handle) = router.open_partition(id) else { continue };
         let marks = handle.watermarks();
+        let image = handle.queues().image();
+        events.push(Event::Queue(QueueEvent::FinalQueues { partition, machine, image }));
         let (start, mut from) = (marks.log_start.get(), marks.log_start);
         let mut found = Vec::new();
         while from < marks.committed {

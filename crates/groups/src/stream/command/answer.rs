@@ -25,6 +25,9 @@ pub struct Decision {
     pub then: Vec<Reply>,
     /// Answers that rest on the request alone, or on the committed image.
     pub now: Vec<Reply>,
+    /// Groups whose members are to join again from now on. They learn it by their next heartbeat; whoever is near may
+    /// tell them to send it at once.
+    pub began: Vec<GroupId>,
 }
 
 /// An answer for one who waits.

@@ -10,11 +10,12 @@
 pub(crate) mod parts;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use highwater_types::Timestamp;
+use highwater_types::{Timestamp, TopicPartition};
 use prost::Message;
 
 use super::{DecodeError, GroupRecord};
 use crate::stream::ids::{GenerationId, GroupId, MemberId};
+use crate::stream::offsets::CommittedOffset;
 use parts::{
     Generation, Member, TopicOffsets, TopicPartitions, malformed, offset_columns, offsets, partition_columns,
     partitions, topic_bytes, topic_id,
@@ -31,7 +32,7 @@ struct Entry {
 
 #[derive(Clone, PartialEq, Message)]
 struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     kind: Option<Kind>,
 }
 
@@ -57,6 +58,8 @@ enum Kind {
     GroupExpired(GroupNamed),
     #[prost(message, tag = "10")]
     TopicDeleted(TopicNamed),
+    #[prost(message, tag = "11")]
+    OffsetsBegun(OffsetsCommitted),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -103,6 +106,18 @@ struct OffsetsCommitted {
     committed_at_ms: i64,
     #[prost(message, repeated, tag = "3")]
     topics: Vec<TopicOffsets>,
+}
+
+fn offsets_committed(
+    group: &GroupId,
+    committed_at: Timestamp,
+    offsets: &[(TopicPartition, CommittedOffset)],
+) -> OffsetsCommitted {
+    OffsetsCommitted {
+        group: group.to_string(),
+        committed_at_ms: committed_at.as_ms(),
+        topics: offset_columns(offsets.iter().map(|(at, committed)| (*at, committed)), false),
+    }
 }
 
 /// Offsets that are deleted, or that are expired up to a time.
@@ -187,12 +202,11 @@ impl From<&GroupRecord> for Kind {
                 old: old.to_string(),
                 member: Some(member.into()),
             }),
+            GroupRecord::OffsetsBegun { group, committed_at, offsets } => {
+                Self::OffsetsBegun(offsets_committed(group, *committed_at, offsets))
+            }
             GroupRecord::OffsetsCommitted { group, committed_at, offsets } => {
-                Self::OffsetsCommitted(OffsetsCommitted {
-                    group: group.to_string(),
-                    committed_at_ms: committed_at.as_ms(),
-                    topics: offset_columns(offsets.iter().map(|(at, committed)| (*at, committed)), false),
-                })
+                Self::OffsetsCommitted(offsets_committed(group, *committed_at, offsets))
             }
             GroupRecord::OffsetsDeleted { group, partitions } => Self::OffsetsDeleted(OffsetsGone {
                 group: group.to_string(),
@@ -234,6 +248,14 @@ impl TryFrom<Kind> for GroupRecord {
                 old: member_id(&old)?,
                 member: member.ok_or_else(|| malformed("the new member is missing"))?.try_into()?,
             },
+            Kind::OffsetsBegun(OffsetsCommitted { group, committed_at_ms, topics }) => {
+                let committed_at = Timestamp::from_ms(committed_at_ms);
+                Self::OffsetsBegun {
+                    group: group_id(&group)?,
+                    committed_at,
+                    offsets: offsets(topics, Some(committed_at))?,
+                }
+            }
             Kind::OffsetsCommitted(OffsetsCommitted { group, committed_at_ms, topics }) => {
                 let committed_at = Timestamp::from_ms(committed_at_ms);
                 Self::OffsetsCommitted {

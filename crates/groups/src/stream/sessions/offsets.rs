@@ -9,6 +9,7 @@ use super::Sessions;
 use super::live::{LiveGroup, Phase};
 use super::rebalance;
 use super::step::Step;
+use crate::planted::{Bug, is_planted};
 use crate::stream::command::{
     Answer, CommitError, CommitOffsets, Committed, DeleteOffsetsError, FetchError, Identity, MemberError, NewOffset,
     OffsetError, Refused, SeekError, SeekOffsets,
@@ -23,7 +24,7 @@ type NewOffsets = Vec<(TopicPartition, NewOffset)>;
 
 impl Sessions {
     pub(super) fn commit(&mut self, image: &GroupsImage, step: &mut Step<'_>, ticket: Ticket, command: CommitOffsets) {
-        let CommitOffsets { group, by, retention_ms, offsets } = command;
+        let CommitOffsets { group, by, retention_ms, offsets, is_beginning } = command;
         if let Err(refused) = check_size(&offsets) {
             return step.answer_now(ticket, Answer::Commit(Err(refused)));
         }
@@ -34,7 +35,12 @@ impl Sessions {
         let (offsets, refused) = split(offsets, step.config.offset_metadata_bytes_max);
         if !offsets.is_empty() {
             self.revive(&group);
-            step.record(committed(step, group, retention_ms, offsets));
+            step.record(match committed(step, group, retention_ms, offsets) {
+                GroupRecord::OffsetsCommitted { group, committed_at, offsets } if is_beginning => {
+                    GroupRecord::OffsetsBegun { group, committed_at, offsets }
+                }
+                committed => committed,
+            });
         }
         step.answer(ticket, Answer::Commit(Ok(Committed { refused })));
     }
@@ -58,7 +64,8 @@ impl Sessions {
         };
         if result.is_ok() {
             // The fence stands before the offsets: nothing of the old generation is committed behind them.
-            if let Some(group) = self.live.get_mut(&id).filter(|group| group.has_members()) {
+            let has_fence = has_members && !is_planted(Bug::SeekWithoutFence);
+            if let Some(group) = self.live.get_mut(&id).filter(|_| has_fence) {
                 rebalance::fence(group, step);
             }
             self.revive(&id);
@@ -102,6 +109,8 @@ impl Sessions {
             (Some(live), None) if live.has_members() => Err(CommitError::NotEmpty { group: id.clone() }),
             (_, None) => Ok(()),
             (Some(live), Some(by)) => {
+                let forgotten = Identity { generation: live.generation, ..by.clone() };
+                let by = if is_planted(Bug::CommitOfOldGeneration) { &forgotten } else { by };
                 let member = live.member_of(by)?;
                 member.restart_session(step.now());
                 // One that is only joining read nothing in this generation, even if it guesses its number.

@@ -31,6 +31,7 @@ pub(super) fn begin(group: &mut LiveGroup, step: &mut Step<'_>) {
         }
         Phase::Stable | Phase::Completing => {
             stop_syncs(group, step);
+            step.decision.began.push(group.id.clone());
             group.phase = Phase::Preparing(JoinRound { deadline, delay: None });
         }
     }
@@ -191,13 +192,11 @@ fn assign(group: &mut LiveGroup, step: &Step<'_>) {
     let read: BTreeSet<_> =
         group.members.values().filter_map(|held| held.member.subscription.as_ref()).flatten().collect();
     let counts: BTreeMap<_, _> = read.into_iter().map(|topic| (*topic, (step.context.partitions)(*topic))).collect();
-    let given = assignor.assign(&readers(group, assignor), &counts);
+    let given = assignor.assign(&readers(group), &counts);
     for (held, partitions) in group.members.values_mut().zip(given) {
-        held.member.owned = match (assignor.is_cooperative(), held.joining) {
-            (false, _) => Vec::new(),
-            (true, Some(_)) => std::mem::take(&mut held.member.owned),
-            (true, None) => held.member.may_hold(),
-        };
+        if held.joining.is_none() {
+            held.member.owned = held.member.may_hold();
+        }
         held.member.assignment = Assignment::Partitions(partitions);
         let must_give_up = held.member.owned.iter().any(|at| !held.member.was_given(*at));
         let deadline = step.now().plus_ms(held.member.rebalance_timeout_ms.into());
@@ -205,17 +204,13 @@ fn assign(group: &mut LiveGroup, step: &Step<'_>) {
     }
 }
 
-fn readers(group: &LiveGroup, assignor: Assignor) -> Vec<Reader<'_>> {
-    group.members.values().map(|held| reader(held, assignor)).collect()
+fn readers(group: &LiveGroup) -> Vec<Reader<'_>> {
+    group.members.values().map(reader).collect()
 }
 
-fn reader(held: &LiveMember, assignor: Assignor) -> Reader<'_> {
+fn reader(held: &LiveMember) -> Reader<'_> {
     let claims = held.member.may_hold();
-    let holds = match (assignor.is_cooperative(), held.joining) {
-        (false, _) => Vec::new(),
-        // It just said what it holds; who is away may hold all that it ever may.
-        (true, Some(_)) => held.member.owned.clone(),
-        (true, None) => claims.clone(),
-    };
+    // It just said what it holds; who is away may hold all that it ever may.
+    let holds = if held.joining.is_some() { held.member.owned.clone() } else { claims.clone() };
     Reader { topics: held.member.subscription.as_deref().unwrap_or_default(), claims, holds }
 }

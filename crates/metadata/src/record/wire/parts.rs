@@ -22,6 +22,11 @@ pub(crate) struct Node {
     peer_address: String,
     #[prost(string, tag = "5")]
     rack: String,
+    #[prost(string, tag = "6")]
+    kafka_address: String,
+    /// Names and addresses.
+    #[prost(message, repeated, tag = "7")]
+    kafka_listeners: Vec<Override>,
 }
 
 /// A topic; also in the image's snapshot.
@@ -70,6 +75,8 @@ impl From<&NodeRegistration> for Node {
             address: node.address.clone(),
             peer_address: node.peer_address.clone(),
             rack: node.rack.clone(),
+            kafka_address: node.kafka_address.clone(),
+            kafka_listeners: listeners(node),
         }
     }
 }
@@ -78,9 +85,16 @@ impl TryFrom<Node> for NodeRegistration {
     type Error = DecodeError;
 
     fn try_from(node: Node) -> Result<Self, DecodeError> {
-        let Node { node, uuid, address, peer_address, rack } = node;
-        Ok(Self { node: NodeId::new(node), uuid: node_uuid(&uuid)?, address, peer_address, rack })
+        let Node { node, uuid, address, peer_address, rack, kafka_address, kafka_listeners } = node;
+        let (node, uuid) = (NodeId::new(node), node_uuid(&uuid)?);
+        let kafka_listeners = kafka_listeners.into_iter().map(|Override { name, value }| (name, value)).collect();
+        Ok(Self { node, uuid, address, peer_address, rack, kafka_address, kafka_listeners })
     }
+}
+
+fn listeners(node: &NodeRegistration) -> Vec<Override> {
+    let pairs = node.kafka_listeners.iter();
+    pairs.map(|(name, address)| Override { name: name.clone(), value: address.clone() }).collect()
 }
 
 impl From<&topic::Topic> for Topic {

@@ -246,7 +246,7 @@ fn a_batch_that_nobody_can_decode_does_not_stop_a_search_by_time() {
     bytes[22] |= 4; // says zstd
     garbled.payload = bytes.into();
     running.log.append(&[garbled, data(1)], Timestamp::from_ms(1), None).unwrap();
-    let found = running.log.find_timestamp(Timestamp::from_ms(0), Offset::MAX).unwrap();
+    let found = running.log.find_timestamp(Timestamp::from_ms(0), Offset::ZERO, Offset::MAX).unwrap();
     assert_eq!(found, Some((Offset::new(1).unwrap(), Timestamp::from_ms(1))));
 }
 

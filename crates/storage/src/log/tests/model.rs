@@ -402,7 +402,7 @@ impl World {
             let time = BatchHeader::read(&entry.payload).unwrap().max_timestamp.as_ms();
             (time >= at).then_some((entry.base_offset, time))
         });
-        let found = log.find_timestamp(Timestamp::from_ms(at), Offset::MAX).unwrap();
+        let found = log.find_timestamp(Timestamp::from_ms(at), Offset::ZERO, Offset::MAX).unwrap();
         assert_eq!(found.map(|(offset, time)| (offset.get(), time.as_ms())), wanted, "time {at}");
     }
 

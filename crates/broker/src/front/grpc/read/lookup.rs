@@ -30,18 +30,43 @@ impl Read {
     pub(super) async fn lookup(&self, request: http::Request<Body>) -> Result<Vec<Bytes>, Failure> {
         // Also for a client that finds leaders itself: one request may concern many of them.
         let may_pass_on = !proxy::was_passed_on(request.headers());
-        let request: v1::LookupOffsetsRequest = self.context.control_request(request.into_body()).await?;
-        if request.positions.len() > limits::TOPIC_PARTITIONS_MAX as usize {
+        let v1::LookupOffsetsRequest { topic, positions } = self.context.control_request(request.into_body()).await?;
+        if positions.len() > limits::TOPIC_PARTITIONS_MAX as usize {
             return Err(Failure::invalid("more positions than a topic may have partitions"));
         }
-        let asked = request.positions.into_iter().map(|position| Asked { position, found: None });
+        let positions = positions.into_iter().map(|asked| (asked.partition, asked.position)).collect();
+        let offsets = self.lookup_each(&topic, positions, may_pass_on).await?;
+        Ok(wire::pieces_of_message(&v1::LookupOffsetsResponse { offsets }))
+    }
+
+    /// The offsets of positions in partitions of a topic, in their order, whoever leads them.
+    pub(in crate::front::grpc) async fn lookup_positions(
+        &self,
+        topic: &str,
+        positions: Vec<(u32, v1::Position)>,
+        may_pass_on: bool,
+    ) -> Result<Vec<v1::PartitionOffset>, Failure> {
+        let positions = positions.into_iter().map(|(partition, position)| (partition, Some(position))).collect();
+        self.lookup_each(topic, positions, may_pass_on).await
+    }
+
+    async fn lookup_each(
+        &self,
+        topic: &str,
+        positions: Vec<(u32, Option<v1::Position>)>,
+        may_pass_on: bool,
+    ) -> Result<Vec<v1::PartitionOffset>, Failure> {
+        let asked = positions.into_iter().map(|(partition, position)| Asked {
+            position: v1::PartitionPosition { partition, position },
+            found: None,
+        });
         let mut asked: Vec<Asked> = asked.collect();
         let mut search = Search::start();
         loop {
             let mut elsewhere: BTreeMap<NodeId, (String, Vec<&mut Asked>)> = BTreeMap::new();
             let mut missing = None;
             for asked in asked.iter_mut().filter(|asked| asked.found.is_none()) {
-                let failure = match self.lookup_here(&request.topic, asked.position).await {
+                let failure = match self.lookup_here(topic, asked.position).await {
                     Ok(found) => {
                         asked.found = Some(found);
                         continue;
@@ -49,7 +74,7 @@ impl Read {
                     Err(failure) if may_pass_on && is_search(&failure) => failure,
                     Err(failure) => return Err(failure),
                 };
-                let id = self.id(&request.topic, asked.position.partition)?;
+                let id = self.id(topic, asked.position.partition)?;
                 let failure = self.context.placed(id, failure);
                 if let (Some(leader), Some(address)) = (failure.leader, failure.leader_address.clone()) {
                     elsewhere.entry(leader).or_insert_with(|| (address, Vec::new())).1.push(asked);
@@ -59,7 +84,7 @@ impl Read {
             }
             let there = elsewhere
                 .into_iter()
-                .map(|(leader, (address, asked))| self.lookup_there(&request.topic, leader, address, asked));
+                .map(|(leader, (address, asked))| self.lookup_there(topic, leader, address, asked));
             for result in join_all(there).await {
                 match result {
                     Ok(()) => {}
@@ -72,8 +97,7 @@ impl Read {
                 None => break,
             }
         }
-        let offsets = asked.into_iter().filter_map(|asked| asked.found).collect();
-        Ok(wire::pieces_of_message(&v1::LookupOffsetsResponse { offsets }))
+        Ok(asked.into_iter().filter_map(|asked| asked.found).collect())
     }
 
     async fn lookup_here(&self, topic: &str, asked: v1::PartitionPosition) -> Result<v1::PartitionOffset, Failure> {

@@ -136,7 +136,7 @@ fn record_bytes(record: &Record) -> usize {
     RECORD_OVERHEAD_BYTES + part(&record.key) + part(&record.value) + headers.sum::<usize>()
 }
 
-fn message_of(record: Record) -> v1::Record {
+pub(in crate::front::grpc) fn message_of(record: Record) -> v1::Record {
     let header = |header: batch::RecordHeader| v1::Header { name: header.name.to_string(), value: header.value };
     v1::Record {
         offset: record.offset.to_wire(),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use highwater_proto::v1;
 use highwater_proto::v1::read_service_client::ReadServiceClient;
 use highwater_proto::v1::read_stream_request::Kind;
-use highwater_types::{ErrorCode, NodeId, TopicPartition, limits};
+use highwater_types::{ErrorCode, NodeId, Offset, TopicPartition, limits};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
@@ -18,12 +18,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
-use super::Read;
+use super::{Fetched, Read};
 use crate::front::failure::Failure;
 use crate::front::grpc::context::Context;
 use crate::front::grpc::convert::wait_of;
 use crate::front::grpc::proxy::{failure_of_status, passed_on};
-use crate::front::grpc::wire;
 
 /// How long a leader may take beyond what it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +41,7 @@ pub(super) struct Remote {
 
 impl Context {
     /// Asks the leader that a failure names, or what was learnt; gives back the failure where nobody is known.
-    pub(super) async fn ask_leader<T>(
+    pub(in crate::front::grpc) async fn ask_leader<T>(
         &self,
         id: TopicPartition,
         failure: Failure,
@@ -85,20 +84,28 @@ impl Context {
 
 impl Read {
     /// Reads at the leader that a failure names.
-    pub(super) async fn read_there(&self, request: &v1::ReadRequest, failure: Failure) -> Result<Vec<Bytes>, Failure> {
+    pub(super) async fn read_there(&self, request: &v1::ReadRequest, failure: Failure) -> Result<Fetched, Failure> {
         let id = self.id(&request.topic, request.partition)?;
         let patience = PATIENCE + wait_of(request.wait_ms_max);
         let request = passed_on(request.clone());
         let send = async |channel| client(channel).read(request).await;
         let response = self.context.ask_leader(id, failure, patience, send).await?;
-        self.pieces_of(&response).await
+        self.admitted(response).await
     }
 
     /// Another node's answer, as ours.
-    pub(super) async fn pieces_of(&self, response: &v1::ReadResponse) -> Result<Vec<Bytes>, Failure> {
-        let permit = self.context.decoded.acquire(response.encoded_len()).await?;
-        Ok(wire::holding(wire::pieces_of_read(response), permit))
+    pub(super) async fn admitted(&self, response: v1::ReadResponse) -> Result<Fetched, Failure> {
+        let permit = Some(self.context.decoded.acquire(response.encoded_len()).await?);
+        let next_offset = Offset::from_wire(response.next_offset)
+            .ok_or_else(|| Failure::new(ErrorCode::Internal, "another node answered with an offset below 0"))?;
+        Ok(Fetched { bytes: bytes_of_records(&response), next_offset, response, permit })
     }
+}
+
+/// What an answer takes of a reader's credit.
+pub(in crate::front::grpc) fn bytes_of_records(response: &v1::ReadResponse) -> usize {
+    response.batches.iter().map(Bytes::len).sum::<usize>()
+        + response.records.iter().map(prost::Message::encoded_len).sum::<usize>()
 }
 
 impl Remote {

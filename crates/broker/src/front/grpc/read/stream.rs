@@ -23,7 +23,7 @@ use tonic::body::Body;
 use tonic::codegen::http;
 
 use super::remote::Remote;
-use super::{Read, resolve};
+use super::{Read, bytes_of_records, resolve};
 use crate::front::failure::Failure;
 use crate::front::grpc::convert::{bytes_of, wait_of};
 use crate::front::grpc::proxy::{self, Search, is_search, is_search_there};
@@ -237,11 +237,10 @@ where
             Err(failure) => return Err(failure),
         };
         self.search = Search::start();
-        let bytes = response.batches.iter().map(Bytes::len).sum::<usize>()
-            + response.records.iter().map(prost::Message::encoded_len).sum::<usize>();
-        self.credit = self.credit.saturating_sub_unsigned(bytes as u64);
+        self.credit = self.credit.saturating_sub_unsigned(bytes_of_records(&response) as u64);
         self.stands_at(response.next_offset);
-        self.read.pieces_of(&response).await.map(|pieces| Some(Some(pieces)))
+        let fetched = self.read.admitted(response).await?;
+        Ok(Some(Some(fetched.into_pieces(wire::pieces_of_read))))
     }
 
     /// Whoever opens the stream anew goes on there.
@@ -286,7 +285,7 @@ where
         }
         self.stands_at(answer.next_offset.to_wire());
         self.search = Search::start();
-        Ok(Some(answer.pieces))
+        Ok(Some(answer.into_pieces(wire::pieces_of_read)))
     }
 
     fn take(&mut self, message: Message) -> Result<(), Failure> {

@@ -18,6 +18,9 @@ const GATHER_BELOW_BYTES: usize = 16 * 1024;
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// `ReadResponse.batches`.
 const BATCHES_TAG: u32 = 1;
+/// `SessionResponse.records`, and `SessionRecords.read` in it.
+const SESSION_RECORDS_TAG: u32 = 4;
+const SESSION_READ_TAG: u32 = 3;
 
 /// Adds any message, framed, to a buffer.
 pub(crate) fn put_message(message: &impl Message, buffer: &mut BytesMut) {
@@ -56,20 +59,50 @@ impl<T> AsRef<[u8]> for Held<T> {
 
 /// The answer to a read, in pieces.
 pub(crate) fn pieces_of_read(response: &v1::ReadResponse) -> Vec<Bytes> {
-    let head = v1::ReadResponse { batches: Vec::new(), records: Vec::new(), ..*response };
     if !response.records.is_empty() {
         // Records of their own are small and many: the generated code gathers them as well as anybody.
         return pieces_of_message(response);
     }
-    let batch_bytes: usize = response.batches.iter().map(|batch| field_bytes(batch.len())).sum();
     let mut buffer = BytesMut::with_capacity(128);
-    put_frame_header(&mut buffer, head.encoded_len() + batch_bytes);
-    let encoded = head.encode(&mut buffer);
+    put_frame_header(&mut buffer, bytes_of_read(response));
+    put_read(response, buffer)
+}
+
+/// Records of one partition on the stream of a group's member, in pieces.
+pub(crate) fn pieces_of_session_records(topic: &str, partition: u32, read: &v1::ReadResponse) -> Vec<Bytes> {
+    let records = v1::SessionRecords { topic: topic.to_owned(), partition, read: None };
+    if !read.records.is_empty() {
+        let records = v1::SessionRecords { read: Some(read.clone()), ..records };
+        return pieces_of_message(&v1::SessionResponse { kind: Some(v1::session_response::Kind::Records(records)) });
+    }
+    let read_bytes = bytes_of_read(read);
+    let records_bytes = records.encoded_len() + length_delimited_bytes(SESSION_READ_TAG, read_bytes);
+    let mut buffer = BytesMut::with_capacity(256);
+    put_frame_header(&mut buffer, length_delimited_bytes(SESSION_RECORDS_TAG, records_bytes));
+    put_head(SESSION_RECORDS_TAG, records_bytes, &mut buffer);
+    let encoded = records.encode(&mut buffer);
+    assert!(encoded.is_ok(), "a growing buffer has room");
+    put_head(SESSION_READ_TAG, read_bytes, &mut buffer);
+    put_read(read, buffer)
+}
+
+/// What an answer with batches takes, encoded.
+fn bytes_of_read(response: &v1::ReadResponse) -> usize {
+    let batches = response.batches.iter().map(|batch| length_delimited_bytes(BATCHES_TAG, batch.len()));
+    head_of(response).encoded_len() + batches.sum::<usize>()
+}
+
+fn head_of(response: &v1::ReadResponse) -> v1::ReadResponse {
+    v1::ReadResponse { batches: Vec::new(), records: Vec::new(), ..*response }
+}
+
+/// Adds an answer with batches to what is in a buffer, and makes pieces of both.
+fn put_read(response: &v1::ReadResponse, mut buffer: BytesMut) -> Vec<Bytes> {
+    let encoded = head_of(response).encode(&mut buffer);
     assert!(encoded.is_ok(), "a growing buffer has room");
     let mut pieces = Vec::with_capacity(2 * response.batches.len() + 1);
     for batch in &response.batches {
-        encode_key(BATCHES_TAG, WireType::LengthDelimited, &mut buffer);
-        encode_varint(batch.len() as u64, &mut buffer);
+        put_head(BATCHES_TAG, batch.len(), &mut buffer);
         if batch.len() < GATHER_BELOW_BYTES {
             buffer.reserve(batch.len().max(GATHER_BELOW_BYTES));
             buffer.put_slice(batch);
@@ -87,9 +120,14 @@ pub(crate) fn pieces_of_read(response: &v1::ReadResponse) -> Vec<Bytes> {
     pieces
 }
 
-/// What a batch takes in the message.
-fn field_bytes(batch_bytes: usize) -> usize {
-    key_len(BATCHES_TAG) + encoded_len_varint(batch_bytes as u64) + batch_bytes
+fn put_head(tag: u32, bytes: usize, buffer: &mut BytesMut) {
+    encode_key(tag, WireType::LengthDelimited, buffer);
+    encode_varint(bytes as u64, buffer);
+}
+
+/// What a field of so many bytes takes in a message.
+fn length_delimited_bytes(tag: u32, bytes: usize) -> usize {
+    key_len(tag) + encoded_len_varint(bytes as u64) + bytes
 }
 
 fn put_frame_header(buffer: &mut BytesMut, length: usize) {
@@ -130,6 +168,10 @@ mod tests {
             let sent = response(sizes);
             let got = v1::ReadResponse::decode(whole(&pieces_of_read(&sent))).unwrap();
             assert_eq!(got, sent);
+            let pieces = pieces_of_session_records("orders", 3, &sent);
+            let got = v1::SessionResponse::decode(whole(&pieces)).unwrap().kind;
+            let records = v1::SessionRecords { topic: "orders".to_owned(), partition: 3, read: Some(sent) };
+            assert_eq!(got, Some(v1::session_response::Kind::Records(records)));
         }
         let mut records = response(&[]);
         records.records.push(v1::Record { offset: 3, value: Some(Bytes::from_static(b"x")), ..Default::default() });

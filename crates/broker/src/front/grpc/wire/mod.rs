@@ -11,7 +11,7 @@ mod encode;
 mod message;
 mod reply;
 
-pub(crate) use encode::{holding, pieces_of_message, pieces_of_read, put_message};
+pub(crate) use encode::{holding, pieces_of_message, pieces_of_read, pieces_of_session_records, put_message};
 pub(crate) use message::{Message, MessageLimits, messages, one_message};
 pub(crate) use reply::{Answers, Gone, answered_by, not_a_call, single, unknown_method};
 

@@ -62,6 +62,17 @@ fn streamed(pieces: impl Stream<Item = Result<Bytes, Failure>> + Send + 'static)
 #[derive(Debug)]
 pub(crate) struct Answers(mpsc::Sender<Vec<Bytes>>);
 
+/// Room for one answer.
+#[derive(Debug)]
+pub(crate) struct Turn<'a>(mpsc::Permit<'a, Vec<Bytes>>);
+
+impl Turn<'_> {
+    /// Hands on the pieces of an answer.
+    pub(crate) fn send(self, pieces: Vec<Bytes>) {
+        self.0.send(pieces);
+    }
+}
+
 /// The client is gone; nobody waits for answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gone;
@@ -70,6 +81,11 @@ impl Answers {
     /// Hands on the pieces of an answer; waits while the client does not read.
     pub(crate) async fn send(&self, pieces: Vec<Bytes>) -> Result<(), Gone> {
         self.0.send(pieces).await.map_err(|_| Gone)
+    }
+
+    /// Waits until an answer would be taken at once.
+    pub(crate) async fn ready(&self) -> Result<Turn<'_>, Gone> {
+        self.0.reserve().await.map(Turn).map_err(|_| Gone)
     }
 
     /// Resolves when the client is gone.
