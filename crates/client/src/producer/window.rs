@@ -17,6 +17,8 @@
 //!   It is taken for granted that what was sent on a stream that broke does not come to the server after its delivery
 //!   timeout: a batch given up as unknown that is stored even later could bring its successors in a second time.
 //! - A batch fails as [`Outcome::NotDone`] only if none of its attempts may have been stored.
+//! - What is certainly not stored is not sent so late that its time ends before an answer can come: that would break the
+//!   stream, and make an outcome unknown that is known.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,6 +32,9 @@ use super::delivery::Promise;
 use super::error::ProduceError;
 use crate::clock::Instant;
 use crate::error::{ConnectionError, Failure, Outcome, ServerError};
+
+/// The most time that is kept at the end of a batch's delivery timeout for the answer to its last attempt.
+const LAST_ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// Who the producer is to one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +193,12 @@ impl Window {
             Some(Trouble::Retry(_)) => return None,
         };
         let may_go = |entry: &Entry| matches!(entry.place, Place::Queued) && (entry.may_be_stored || !only_uncertain);
+        let last_answer = (self.options.delivery_timeout / 8).min(LAST_ANSWER_MAX);
         let entry = self.entries.iter_mut().find(|entry| may_go(entry))?;
+        // Nor does any other go before it. What may be stored goes also late: its outcome can only become clearer.
+        if !entry.may_be_stored && entry.deadline < now + last_answer {
+            return None;
+        }
         let correlation = self.next_correlation;
         self.next_correlation += 1;
         entry.place = Place::InFlight { correlation, since: now };

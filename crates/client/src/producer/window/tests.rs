@@ -219,6 +219,27 @@ fn what_was_never_sent_expires_as_certainly_not_stored() {
 }
 
 #[test]
+fn what_was_refused_is_not_sent_again_when_no_answer_can_come_in_time() {
+    let mut bench = Bench::new(options());
+    bench.push(1);
+    bench.now += Duration::from_millis(1);
+    bench.push(1);
+    bench.send().unwrap();
+    bench.window.on_answer(1, Err(server_error(ErrorCode::DiskFull))).unwrap();
+    bench.window.take_trouble().unwrap();
+    // The first is given up, and the second has a millisecond left.
+    bench.now += DELIVERY_TIMEOUT - Duration::from_millis(1);
+    bench.window.expire(bench.now);
+    assert_eq!(bench.window.take_trouble(), None);
+    assert_eq!(bench.send(), None, "it could only become unknown");
+    bench.now += Duration::from_millis(1);
+    assert!(!bench.window.is_stalled(bench.now), "the stream is well");
+    bench.window.expire(bench.now);
+    let outcomes: Vec<_> = bench.settled().into_iter().map(|(_, result)| result.unwrap_err().outcome()).collect();
+    assert_eq!(outcomes, [Outcome::NotDone, Outcome::NotDone]);
+}
+
+#[test]
 fn a_fenced_identity_is_given_up_and_nothing_is_sent_without_one() {
     let mut bench = Bench::new(options());
     bench.push(1);
