@@ -232,9 +232,8 @@ impl Replica {
         let cannot = |reason: String| ReplicaError::Initialize { group: self.0.group.clone(), reason };
         self.make_room_for_own().map_err(|no_space| cannot(no_space.to_string()))?;
         let voters: BTreeSet<u64> = voters.iter().copied().map(raft_node).collect();
-        self.0.raft.initialize(voters).await.map_err(|error| cannot(error.to_string()))?;
-        // Nobody else knows of the group yet, so there is nobody to wait for.
-        self.0.raft.trigger().elect(true).await.map_err(|fatal| self.raft_error(&fatal))
+        // It campaigns by itself then. Told to, it would begin a second term in the middle of its first.
+        self.0.raft.initialize(voters).await.map_err(|error| cannot(error.to_string()))
     }
 
     /// Whether the group has members, that is, was initialized or has heard from a leader.
