@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::batches::batch;
 use bytes::Bytes;
 use highwater_broker::config::{Config, Sources};
 use highwater_broker::server::Server;
@@ -54,9 +55,21 @@ impl Fixture {
 
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let fixture = Self::empty(settings).await;
-        let request = v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 2, ..Default::default() };
-        fixture.admin().create_topic(request).await.unwrap();
+        fixture.create_topic(&[]).await;
         fixture
+    }
+
+    /// The same, where the topic has settings of its own.
+    pub(crate) async fn with_topic(settings: &[(&str, &str)]) -> Self {
+        let fixture = Self::empty(&[]).await;
+        fixture.create_topic(settings).await;
+        fixture
+    }
+
+    async fn create_topic(&self, settings: &[(&str, &str)]) {
+        let config = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let request = v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 2, config, ..Default::default() };
+        self.admin().create_topic(request).await.unwrap();
     }
 
     /// A server without topics.
@@ -93,6 +106,31 @@ impl Fixture {
         let position = v1::PartitionPosition { partition, position: Some(at_end()) };
         let request = v1::LookupOffsetsRequest { topic: TOPIC.to_owned(), positions: vec![position] };
         self.reader().lookup_offsets(request).await.unwrap().into_inner().offsets[0].offset
+    }
+
+    /// The offset of the first record that partition 0 still has.
+    pub(crate) async fn log_start(&self) -> i64 {
+        self.reader().read(read_from(at_start())).await.unwrap().into_inner().log_start
+    }
+
+    /// Waits until retention has taken the first segments of partition 0; the offset of the first record that is left.
+    pub(crate) async fn until_the_log_begins_later(&self) -> i64 {
+        let later = async {
+            loop {
+                match self.log_start().await {
+                    0 => tokio::time::sleep(Duration::from_millis(50)).await,
+                    start => return start,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), later).await.expect("segments go")
+    }
+
+    /// Ten records a megabyte into partition 0.
+    pub(crate) async fn fill(&self, megabytes: usize) {
+        for _ in 0..10 * megabytes {
+            self.produce(batch(&[&[7; 100_000]])).await.unwrap();
+        }
     }
 
     /// Waits until all bytes of produce requests are free again.

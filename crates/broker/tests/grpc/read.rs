@@ -104,6 +104,18 @@ async fn a_long_poll_waits_for_what_it_was_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_from_the_start_begins_where_the_log_begins_when_there_is_credit() {
+    let fixture = Fixture::with_topic(&[("segment.bytes", "1MiB"), ("retention.bytes", "1MiB")]).await;
+    let (credit, mut stream) = stream(&fixture, open(at_start(), 0)).await;
+    assert!(timeout(QUICK, stream.message()).await.is_err(), "without credit nothing comes");
+    fixture.fill(4).await;
+    let start = fixture.until_the_log_begins_later().await;
+    give(&credit, 1).await;
+    let first = timeout(SOON, stream.message()).await.unwrap().expect("what went was not asked for by its offset");
+    assert!(first.unwrap().next_offset > start);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_sends_what_is_there_and_what_comes() {
     let fixture = filled().await;
     let (_credit, mut stream) = stream(&fixture, open(at(0), 1 << 30)).await;

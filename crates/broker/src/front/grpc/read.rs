@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_proto::v1;
-use highwater_types::{Offset, OffsetRange, PartitionId, TopicName, TopicPartition, limits};
+use highwater_types::{ErrorCode, Offset, OffsetRange, PartitionId, TopicName, TopicPartition, limits};
 use tonic::body::Body;
 use tonic::codegen::http;
 
@@ -105,6 +105,15 @@ impl Read {
     }
 
     async fn read_here(&self, request: &v1::ReadRequest) -> Result<Fetched, Failure> {
+        loop {
+            match self.read_once(request).await {
+                Err(failure) if has_moved(request.from.as_ref(), &failure) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn read_once(&self, request: &v1::ReadRequest) -> Result<Fetched, Failure> {
         let form = request.form();
         let handle = self.context.partition(&request.topic, PartitionId::new(request.partition))?;
         let from = resolve(&handle, request.from).await?;
@@ -167,14 +176,19 @@ async fn resolve(handle: &PartitionHandle, position: Option<v1::Position>) -> Re
     }
 }
 
+/// Whether a read failed as what it was to begin at was trimmed away between the look and the read. Only who names an offset
+/// wants to hear that.
+fn has_moved(position: Option<&v1::Position>, failure: &Failure) -> bool {
+    let is_offset = matches!(position, Some(v1::Position { at: Some(v1::position::At::Offset(_)) }));
+    !is_offset && failure.code == ErrorCode::OffsetOutOfRange
+}
+
 /// A position; for an offset below 0 the failure says what there is.
 fn checked(handle: &PartitionHandle, position: Option<v1::Position>) -> Result<Position, Failure> {
     position_of(position).map_err(|failure| {
         let marks = handle.watermarks();
         match failure.code {
-            highwater_types::ErrorCode::OffsetOutOfRange => {
-                failure.with_valid(OffsetRange::new(marks.log_start, marks.committed))
-            }
+            ErrorCode::OffsetOutOfRange => failure.with_valid(OffsetRange::new(marks.log_start, marks.committed)),
             _ => failure,
         }
     })

@@ -86,24 +86,9 @@ async fn a_second_client_of_a_static_member_takes_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_kept_any_more_is_told_or_jumped_over_as_the_member_wants() {
-    let fixture = Fixture::new().await;
-    let settings = [("segment.bytes", "1MiB"), ("retention.bytes", "1MiB")];
-    let set = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let request = v1::AlterTopicRequest { name: TOPIC.to_owned(), set, ..Default::default() };
-    fixture.admin().alter_topic(request).await.unwrap();
-    for _ in 0..60 {
-        fixture.produce(batch(&[&[7; 100_000]])).await.unwrap();
-    }
-    let start = async {
-        loop {
-            let read = fixture.reader().read(crate::harness::read_from(crate::harness::at_start())).await.unwrap();
-            match read.into_inner().log_start {
-                0 => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
-                start => return start,
-            }
-        }
-    };
-    let start = tokio::time::timeout(std::time::Duration::from_secs(60), start).await.expect("old segments go");
+    let fixture = Fixture::with_topic(&[("segment.bytes", "1MiB"), ("retention.bytes", "1MiB")]).await;
+    fixture.fill(6).await;
+    let start = fixture.until_the_log_begins_later().await;
     for (group, reset) in [
         ("earliest", v1::OffsetReset::Earliest),
         ("latest", v1::OffsetReset::Latest),

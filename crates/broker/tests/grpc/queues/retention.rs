@@ -1,43 +1,16 @@
 //! What retention does to queues, and queues to retention.
 
-use std::time::Duration;
-
 use highwater_proto::v1::outcome::Kind;
 use highwater_proto::v1::{self};
 
 use super::client::{GROUP, ack, keyed, moving, open, outcome, value};
 use crate::batches::batch;
-use crate::harness::{Fixture, TOPIC, at_start, read_from};
+use crate::harness::{Fixture, TOPIC};
 
 /// A topic with small segments and these settings.
 async fn topic(settings: &[(&str, &str)]) -> Fixture {
-    let fixture = Fixture::new().await;
-    let all = settings.iter().chain(&[("segment.bytes", "1MiB")]);
-    let set = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let request = v1::AlterTopicRequest { name: TOPIC.to_owned(), set, ..Default::default() };
-    fixture.admin().alter_topic(request).await.unwrap();
-    fixture
-}
-
-impl Fixture {
-    async fn log_start(&self) -> i64 {
-        self.reader().read(read_from(at_start())).await.unwrap().into_inner().log_start
-    }
-
-    async fn until_the_log_begins_later(&self) {
-        let later = async {
-            while self.log_start().await == 0 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), later).await.expect("segments go");
-    }
-
-    async fn fill(&self, megabytes: usize) {
-        for _ in 0..10 * megabytes {
-            self.produce(batch(&[&[7; 100_000]])).await.unwrap();
-        }
-    }
+    let all: Vec<_> = settings.iter().copied().chain([("segment.bytes", "1MiB")]).collect();
+    Fixture::with_topic(&all).await
 }
 
 fn rejected(message: &v1::QueueMessage) -> v1::Outcome {

@@ -23,7 +23,7 @@ use tonic::body::Body;
 use tonic::codegen::http;
 
 use super::remote::Remote;
-use super::{Read, bytes_of_records, resolve};
+use super::{Read, bytes_of_records, has_moved, resolve};
 use crate::front::failure::Failure;
 use crate::front::grpc::convert::{bytes_of, wait_of};
 use crate::front::grpc::proxy::{self, Search, is_search, is_search_there};
@@ -160,6 +160,10 @@ where
                     match self.advance(going).await {
                         Ok(Some(answer)) => return Ok(Some(answer)),
                         Ok(None) => {}
+                        // Nothing was sent yet, so it still stands where it was to begin.
+                        Err(failure) if has_moved(self.wish.as_ref().and_then(|wish| wish.from.as_ref()), &failure) => {
+                            self.source = Source::None;
+                        }
                         Err(failure) => self.lose(failure)?,
                     }
                 }
