@@ -125,7 +125,7 @@ async fn gather(
                 gathered.extend(messages);
             }
             Some((_, FromTap::Ended(failure))) if gathered.is_empty() => return Err(failure),
-            Some((_, FromTap::Ended(_) | FromTap::Settled(..))) => {}
+            Some((_, FromTap::Ended(_) | FromTap::Settled(_))) => {}
         }
     }
 }

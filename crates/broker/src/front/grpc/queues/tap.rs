@@ -14,17 +14,19 @@
 //! - A grant that was not used up is followed by a word that there is more, when there is. So a session asks where there is
 //!   something, and no partition sits on its credit.
 
+mod held;
 mod here;
 mod there;
 
 use std::sync::Arc;
 
-use highwater_groups::queue::{GroupId, WorkerId};
+use highwater_groups::queue::{AckToken, GroupId, WorkerId};
 use highwater_proto::v1;
 use highwater_types::{ErrorCode, PartitionId, TopicId, TopicPartition};
 use tokio::sync::mpsc;
 
-use super::outcomes::{Placed, refused};
+use self::held::Held;
+use super::outcomes::{Placed, is_over, refused};
 use crate::admission::BytePermit;
 use crate::front::failure::Failure;
 use crate::front::grpc::context::Context;
@@ -47,12 +49,22 @@ pub(super) const SETTLES_MAX: usize = 32;
 pub(super) enum FromTap {
     /// There is something, or may be.
     Available,
-    /// The answer to a grant of so many. The permit stands for their memory.
-    Messages { granted: u32, messages: Vec<v1::QueueMessage>, permit: Option<BytePermit> },
-    /// The answer to a settle: by the place in the request.
-    Settled(u64, Vec<(usize, v1::Settled)>),
+    /// The answer to a grant of so many. The permit stands for their memory. And how many are with the worker now.
+    Messages { granted: u32, messages: Vec<v1::QueueMessage>, permit: Option<BytePermit>, held: u64 },
+    /// The answer to a settle.
+    Settled(Answered),
     /// The partition cannot be worked at.
     Ended(Failure),
+}
+
+/// What came of a settle.
+pub(super) struct Answered {
+    /// The number that the session gave it.
+    pub(super) number: u64,
+    /// By the place in the request.
+    pub(super) results: Vec<(usize, v1::Settled)>,
+    /// How many messages are with the worker now.
+    pub(super) held: u64,
 }
 
 /// What a tap is for.
@@ -74,6 +86,9 @@ pub(super) struct Tap {
 pub(super) struct Ways {
     pub(super) asked: mpsc::Receiver<ToTap>,
     pub(super) said: mpsc::Sender<(PartitionId, FromTap)>,
+    /// What the session has sent to its worker and is not settled, whoever leads. A worker may settle other messages too, of a
+    /// stream that broke.
+    held: Held,
 }
 
 /// Why a tap does not go on.
@@ -89,7 +104,7 @@ impl Tap {
     pub(super) fn start(self, said: mpsc::Sender<(PartitionId, FromTap)>) -> mpsc::Sender<ToTap> {
         let (asks, asked) = mpsc::channel(SETTLES_MAX + 1);
         let tasks = self.context.shutdown.clone();
-        tasks.spawn(self.run(Ways { asked, said }));
+        tasks.spawn(self.run(Ways { asked, said, held: Held::default() }));
         asks
     }
 
@@ -141,11 +156,34 @@ impl Ways {
     async fn say(&self, partition: PartitionId, what: FromTap) {
         let _gone = self.said.send((partition, what)).await;
     }
+
+    /// The answer to a settle: what is over is with the worker no more.
+    fn settled(&mut self, number: u64, results: impl Iterator<Item = (Place, v1::Settled)>) -> FromTap {
+        let results = results.map(|((index, token), result)| {
+            if is_over(&result) {
+                self.held.remove(token);
+            }
+            (index, result)
+        });
+        let results = results.collect();
+        FromTap::Settled(Answered { number, results, held: self.held.count() })
+    }
+
+    /// The answer to a grant that brings nothing.
+    fn nothing(&self, granted: u32) -> FromTap {
+        FromTap::Messages { granted, messages: Vec::new(), permit: None, held: self.held.count() }
+    }
 }
 
-/// A settle whose answer never came.
-fn unknown(outcomes: &[usize]) -> Vec<(usize, v1::Settled)> {
+/// Where an outcome stands in its request, and of what message it is.
+type Place = (usize, AckToken);
+
+fn places(outcomes: &[Placed]) -> Vec<Place> {
+    outcomes.iter().map(|placed| (placed.index, placed.token)).collect()
+}
+
+/// What is said of settles whose answer never came.
+fn unknown() -> v1::Settled {
     let message = "the partition's leader was lost before it answered; whether it was done is not known";
-    let failure = Failure::new(ErrorCode::OutcomeUnknown, message);
-    outcomes.iter().map(|index| (*index, refused(&failure))).collect()
+    refused(&Failure::new(ErrorCode::OutcomeUnknown, message))
 }

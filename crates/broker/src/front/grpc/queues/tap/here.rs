@@ -10,16 +10,20 @@ use highwater_proto::v1;
 use highwater_types::Offset;
 use tokio::sync::oneshot;
 
-use super::{FromTap, Over, Tap, ToTap, Ways};
+use super::held::Held;
+use super::{FromTap, Over, Place, Tap, ToTap, Ways, places};
 use crate::admission::BytePermit;
 use crate::front::failure::Failure;
 use crate::front::grpc::queues::deliver::{bytes_of, deliver};
-use crate::front::grpc::queues::outcomes::{Placed, is_over, outcome_of, settle};
+use crate::front::grpc::queues::outcomes::{Placed, outcome_of, settle};
 use crate::partition::PartitionHandle;
 use crate::queues::QueueError;
 
 /// How long giving back may take when a session ends. What takes longer is given back by the end of its lease.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many messages are given back at a time.
+const GIVE_BACK_MAX: usize = 10_000;
 
 /// The messages of one answer have about so many bytes; one that is larger goes alone.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -30,12 +34,11 @@ const LEASES_MAX: usize = 1_000;
 /// What a grant came to.
 struct Got {
     messages: Vec<v1::QueueMessage>,
-    tokens: Vec<(Offset, AckToken)>,
+    tokens: Vec<AckToken>,
     permit: Option<BytePermit>,
 }
 
-/// What came of a settle: by the place in the request.
-type Results = Vec<(usize, Offset, v1::Settled)>;
+type Results = Vec<(Place, v1::Settled)>;
 type Settling = FuturesUnordered<BoxFuture<'static, (u64, Results)>>;
 
 impl Tap {
@@ -43,7 +46,6 @@ impl Tap {
     pub(super) async fn serve_here(&self, handle: &PartitionHandle, ways: &mut Ways) -> Over {
         let mut leadership = handle.leaderships();
         let term = leadership.borrow_and_update().term;
-        let mut with_worker: BTreeMap<Offset, AckToken> = BTreeMap::new();
         let mut settling = Settling::new();
         let mut woken: Option<oneshot::Receiver<()>> = None;
         let mut leases_max = LEASES_MAX;
@@ -54,14 +56,13 @@ impl Tap {
             tokio::select! {
                 biased;
                 Some((request, results)) = settling.next(), if !settling.is_empty() => {
-                    ways.say(self.partition, settled(request, results, &mut with_worker)).await;
+                    let settled = ways.settled(request, results.into_iter());
+                    ways.say(self.partition, settled).await;
                 }
                 () = &mut shutdown => break Over::Ended,
                 changed = leadership.changed() => {
                     let led = *leadership.borrow_and_update();
                     if changed.is_err() || !led.serves_writes || led.term != term {
-                        // Leases end with the leader that gave them.
-                        with_worker.clear();
                         break Over::Lost(QueueError::NotLeader { leader: led.other_leader() }.into());
                     }
                 }
@@ -71,14 +72,15 @@ impl Tap {
                     Some(ToTap::Grant(granted)) => match self.get(handle, granted, &mut leases_max).await {
                         Ok(Got { messages, tokens, permit }) => {
                             let is_all = messages.len() >= usize::try_from(granted).unwrap_or(usize::MAX);
-                            with_worker.extend(tokens);
-                            ways.say(self.partition, FromTap::Messages { granted, messages, permit }).await;
+                            tokens.into_iter().for_each(|token| ways.held.insert(token));
+                            let held = ways.held.count();
+                            ways.say(self.partition, FromTap::Messages { granted, messages, permit, held }).await;
                             if !is_all {
                                 woken = handle.queues().available(&self.group, &self.worker).await.ok();
                             }
                         }
                         Err(failure) => {
-                            ways.say(self.partition, nothing(granted)).await;
+                            ways.say(self.partition, ways.nothing(granted)).await;
                             break Over::Lost(failure);
                         }
                     },
@@ -90,10 +92,13 @@ impl Tap {
             }
         };
         while let Some((request, results)) = settling.next().await {
-            ways.say(self.partition, settled(request, results, &mut with_worker)).await;
+            let settled = ways.settled(request, results.into_iter());
+            ways.say(self.partition, settled).await;
         }
-        if !self.keeps_messages {
-            self.give_back(handle, with_worker).await;
+        // Leases end with the leader that gave them.
+        if matches!(over, Over::Ended) && !self.keeps_messages {
+            let given_back = self.give_back(handle, &ways.held);
+            let _late = tokio::time::timeout(GIVE_BACK_PATIENCE, given_back).await;
         }
         over
     }
@@ -112,7 +117,7 @@ impl Tap {
             Ok((messages, permit)) => {
                 let offset = |message: &v1::QueueMessage| Offset::from_wire(message.record.as_ref()?.offset);
                 let kept = messages.iter().filter_map(offset);
-                let kept: Vec<_> = kept.filter_map(|offset| Some((offset, tokens.remove(&offset)?))).collect();
+                let kept: Vec<_> = kept.filter_map(|offset| tokens.remove(&offset)).collect();
                 // What found no room in the answer, or is not kept any more.
                 self.release(handle, tokens.into_values().collect()).await;
                 Ok(Got { messages, tokens: kept, permit: Some(permit) })
@@ -153,27 +158,25 @@ impl Tap {
         outcomes: Vec<Placed>,
     ) -> BoxFuture<'static, (u64, Results)> {
         let (queues, group, worker) = (handle.queues().clone(), self.group.clone(), self.worker.clone());
-        let places: Vec<_> = outcomes.iter().map(|placed| (placed.index, placed.token.offset)).collect();
+        let places = places(&outcomes);
         let outcomes = outcomes.iter().map(|placed| (placed.token, outcome_of(&placed.outcome))).collect();
         Box::pin(async move {
             let results = settle(&queues, &group, &worker, outcomes).await;
-            let results = places.into_iter().zip(results).map(|((index, offset), result)| (index, offset, result));
-            (request, results.collect())
+            (request, places.into_iter().zip(results).collect())
         })
     }
 
     /// What a worker that is gone had goes to others; when it is the node that goes, that is nobody's fault.
-    async fn give_back(&self, handle: &PartitionHandle, with_worker: BTreeMap<Offset, AckToken>) {
-        if with_worker.is_empty() {
-            return;
-        }
+    async fn give_back(&self, handle: &PartitionHandle, held: &Held) {
         let outcome = match self.context.shutdown.is_requested() {
             true => Outcome::Release,
             false => Outcome::Lost { reason: Reason::new("the worker's connection ended") },
         };
-        let outcomes = with_worker.into_values().map(|token| (token, outcome.clone())).collect();
-        let given_back = settle(handle.queues(), &self.group, &self.worker, outcomes);
-        let _late = tokio::time::timeout(GIVE_BACK_PATIENCE, given_back).await;
+        let mut tokens = held.tokens().peekable();
+        while tokens.peek().is_some() {
+            let some = tokens.by_ref().take(GIVE_BACK_MAX).map(|token| (token, outcome.clone()));
+            let _results = settle(handle.queues(), &self.group, &self.worker, some.collect()).await;
+        }
     }
 
     async fn release(&self, handle: &PartitionHandle, tokens: Vec<AckToken>) {
@@ -182,20 +185,6 @@ impl Tap {
             let _results = settle(handle.queues(), &self.group, &self.worker, outcomes).await;
         }
     }
-}
-
-/// The answer to a settle; what is over is with the worker no more.
-fn settled(request: u64, results: Results, with_worker: &mut BTreeMap<Offset, AckToken>) -> FromTap {
-    for (_, offset, result) in &results {
-        if is_over(result) {
-            with_worker.remove(offset);
-        }
-    }
-    FromTap::Settled(request, results.into_iter().map(|(index, _, result)| (index, result)).collect())
-}
-
-pub(super) const fn nothing(granted: u32) -> FromTap {
-    FromTap::Messages { granted, messages: Vec::new(), permit: None }
 }
 
 async fn woken_up(woken: &mut Option<oneshot::Receiver<()>>) {

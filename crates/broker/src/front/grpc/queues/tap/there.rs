@@ -14,14 +14,17 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use super::here::nothing;
-use super::{FromTap, Over, SETTLES_MAX, Tap, ToTap, Ways, unknown};
+use super::{FromTap, Over, Place, SETTLES_MAX, Tap, ToTap, Ways, places, unknown};
 use crate::front::failure::Failure;
 use crate::front::grpc::proxy::{failure_of_status, passed_on};
 use crate::front::grpc::queues::deliver::bytes_of;
+use crate::front::grpc::queues::token;
 
 /// How long the leader may take to take the stream.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The settles that the leader has not answered.
+type Settling = BTreeMap<u64, Vec<Place>>;
 
 /// A stream to the leader.
 pub(super) struct Remote {
@@ -77,13 +80,13 @@ impl Tap {
     pub(super) async fn serve_there(&self, remote: Remote, ways: &mut Ways) -> Over {
         let Remote { node, address, requests, mut responses, _place } = remote;
         let mut granted: Option<u32> = None;
-        let mut settling: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        let mut settling: Settling = BTreeMap::new();
         let over = loop {
             tokio::select! {
                 biased;
                 response = responses.message() => match response {
                     Ok(Some(v1::WorkResponse { kind })) => {
-                        match self.take(kind, &mut granted, &mut settling).await {
+                        match self.take(kind, &mut granted, &mut settling, ways).await {
                             Ok(Some(said)) => ways.say(self.partition, said).await,
                             Ok(None) => {}
                             Err(failure) => break Over::Lost(failure),
@@ -100,7 +103,7 @@ impl Tap {
                             Ask::Credit(v1::MessageCredit { messages })
                         }
                         Some(ToTap::Settle(request, outcomes)) => {
-                            settling.insert(request, outcomes.iter().map(|placed| placed.index).collect());
+                            settling.insert(request, places(&outcomes));
                             let outcomes = outcomes.into_iter().map(|placed| placed.outcome).collect();
                             Ask::Settle(v1::SettleBatch { request, outcomes })
                         }
@@ -111,10 +114,11 @@ impl Tap {
             }
         };
         if let Some(granted) = granted {
-            ways.say(self.partition, nothing(granted)).await;
+            ways.say(self.partition, ways.nothing(granted)).await;
         }
-        for (request, indexes) in settling {
-            ways.say(self.partition, FromTap::Settled(request, unknown(&indexes))).await;
+        for (request, places) in settling {
+            let settled = ways.settled(request, places.into_iter().map(|place| (place, unknown())));
+            ways.say(self.partition, settled).await;
         }
         over
     }
@@ -124,7 +128,8 @@ impl Tap {
         &self,
         said: Option<Said>,
         granted: &mut Option<u32>,
-        settling: &mut BTreeMap<u64, Vec<usize>>,
+        settling: &mut Settling,
+        ways: &mut Ways,
     ) -> Result<Option<FromTap>, Failure> {
         Ok(match said {
             Some(Said::Messages(v1::WorkMessages { messages })) => {
@@ -132,11 +137,14 @@ impl Tap {
                     true => None,
                     false => Some(self.context.decoded.acquire(messages.iter().map(bytes_of).sum()).await?),
                 };
-                Some(FromTap::Messages { granted: granted.take().unwrap_or_default(), messages, permit })
+                let tokens = messages.iter().filter_map(|message| token::from_wire(&message.token).ok());
+                tokens.for_each(|(_, token)| ways.held.insert(token));
+                let (granted, held) = (granted.take().unwrap_or_default(), ways.held.count());
+                Some(FromTap::Messages { granted, messages, permit, held })
             }
             Some(Said::Settled(v1::SettledBatch { request, results })) => {
-                let indexes = settling.remove(&request).unwrap_or_default();
-                Some(FromTap::Settled(request, indexes.into_iter().zip(results).collect()))
+                let places = settling.remove(&request).unwrap_or_default();
+                Some(ways.settled(request, places.into_iter().zip(results)))
             }
             Some(Said::Available(_)) => Some(FromTap::Available),
             Some(Said::Opened(_)) | None => None,

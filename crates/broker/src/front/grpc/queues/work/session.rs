@@ -1,11 +1,10 @@
 //! The loop of a worker's stream.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
-use highwater_groups::queue::AckToken;
 use highwater_metadata::MetadataImage;
 use highwater_proto::v1;
 use highwater_proto::v1::work_request::Kind as Asked;
@@ -15,9 +14,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::Requests;
 use crate::front::failure::Failure;
-use crate::front::grpc::queues::outcomes::{by_partition, is_over, refused};
-use crate::front::grpc::queues::tap::{FromTap, SETTLES_MAX, Tap, ToTap};
-use crate::front::grpc::queues::token;
+use crate::front::grpc::queues::outcomes::{by_partition, refused};
+use crate::front::grpc::queues::tap::{Answered, FromTap, SETTLES_MAX, Tap, ToTap};
 use crate::front::grpc::wire::{self, Answers};
 
 /// Answers that wait for the client before nothing more is taken from it.
@@ -32,9 +30,6 @@ const GRANT_MIN: u64 = 128;
 /// What taps say before they wait.
 const SAID_MAX: usize = 16;
 
-/// What settles a message of a partition.
-type Token = (PartitionId, AckToken);
-
 /// How a stream was opened.
 pub(in crate::front::grpc::queues) struct Options {
     pub(in crate::front::grpc::queues) credit: u32,
@@ -46,7 +41,6 @@ pub(in crate::front::grpc::queues) struct Options {
 /// A settle that waits for its taps.
 struct Settling {
     request: u64,
-    tokens: Vec<Option<Token>>,
     results: Vec<v1::Settled>,
     left: usize,
 }
@@ -63,9 +57,8 @@ pub(in crate::front::grpc::queues) struct Session {
     /// Messages that may be granted.
     credit: u64,
     granted: u64,
-    /// The tokens of messages that this stream has sent and that are not settled. A client may settle others, from a stream
-    /// that broke.
-    with_worker: HashSet<Token>,
+    /// How many messages that this stream has sent are not settled, by the partition; none without any.
+    held: BTreeMap<PartitionId, u64>,
     settling: BTreeMap<u64, Settling>,
     last_settle: u64,
     is_draining: bool,
@@ -87,7 +80,7 @@ impl Session {
             says,
             available: VecDeque::new(),
             granted: 0,
-            with_worker: HashSet::new(),
+            held: BTreeMap::new(),
             settling: BTreeMap::new(),
             last_settle: 0,
             is_draining: false,
@@ -113,7 +106,7 @@ impl Session {
         let shutdown = self.tap.context.shutdown.requested();
         tokio::pin!(shutdown);
         loop {
-            let is_done = self.with_worker.is_empty() && self.granted == 0 && self.settling.is_empty();
+            let is_done = self.held.is_empty() && self.granted == 0 && self.settling.is_empty();
             if self.is_draining && is_done && self.outgoing.is_empty() {
                 return Ok(());
             }
@@ -180,11 +173,14 @@ impl Session {
                     self.available.push_back(partition);
                 }
             }
-            FromTap::Settled(number, results) => self.settled(number, results),
-            FromTap::Messages { granted, messages, permit } => {
+            FromTap::Settled(Answered { number, results, held }) => {
+                self.holds(partition, held);
+                self.settled(number, results);
+            }
+            FromTap::Messages { granted, messages, permit, held } => {
+                self.holds(partition, held);
                 let got = u64::try_from(messages.len()).unwrap_or(u64::MAX);
                 self.granted = self.granted.saturating_sub(granted.into());
-                self.with_worker.extend(messages.iter().filter_map(|message| token::from_wire(&message.token).ok()));
                 if !self.options.credit_lapses {
                     self.credit = self.credit.saturating_add(u64::from(granted).saturating_sub(got));
                     if got == u64::from(granted) {
@@ -202,6 +198,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    fn holds(&mut self, partition: PartitionId, held: u64) {
+        match held {
+            0 => drop(self.held.remove(&partition)),
+            held => drop(self.held.insert(partition, held)),
+        }
     }
 
     /// Grants what credit there is to partitions that have something.
@@ -238,7 +241,6 @@ impl Session {
         let v1::SettleBatch { request, outcomes } = settle;
         self.last_settle += 1;
         let number = self.last_settle;
-        let tokens = outcomes.iter().map(|outcome| token::from_wire(&outcome.token).ok()).collect();
         let (by_partition, mut results) = by_partition(outcomes);
         let mut left = 0;
         for (partition, outcomes) in by_partition {
@@ -256,7 +258,7 @@ impl Session {
                 }
             }
         }
-        self.settling.insert(number, Settling { request, tokens, results, left });
+        self.settling.insert(number, Settling { request, results, left });
         self.settled(number, Vec::new());
     }
 
@@ -267,9 +269,6 @@ impl Session {
             settling.left = settling.left.saturating_sub(1);
         }
         for (index, result) in some {
-            if let Some(Some(token)) = settling.tokens.get(index).filter(|_| is_over(&result)) {
-                self.with_worker.remove(token);
-            }
             if let Some(place) = settling.results.get_mut(index) {
                 *place = result;
             }
