@@ -10,6 +10,7 @@
 //!
 //! Invariant: nobody is told "ready", and no call is answered, before the node has recovered and leads what it holds.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,10 +173,10 @@ impl Server {
         self.kafka_places.main
     }
 
-    /// Where it is spoken with those who come in through the listener of this name.
+    /// Where it is spoken with those who come in through the listener of each name.
     #[must_use]
-    pub fn kafka_listener_address(&self, name: &str) -> Option<SocketAddr> {
-        self.kafka_places.named.get(name).copied()
+    pub fn kafka_listeners(&self) -> &BTreeMap<String, SocketAddr> {
+        &self.kafka_places.named
     }
 
     /// The node below.

@@ -1,15 +1,19 @@
 //! `highwater dev`: a node on this machine, or a cluster of several, with nothing to prepare.
 //!
-//! Owns: the banner, and where each of several nodes is. The nodes themselves are the same as that of
+//! Owns: the banner. Where each of several nodes is, is [`place`]'s. The nodes themselves are the same as that of
 //! `highwater server`.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+mod place;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::slice;
 
 use clap::Args;
 use highwater_broker::config::{Config, Sources};
 
+use self::place::Place;
 use crate::error::CliError;
 use crate::node_args::NodeArgs;
 use crate::serving::{Reached, run_node, run_nodes, start_logging};
@@ -17,8 +21,6 @@ use crate::serving::{Reached, run_node, run_nodes, start_logging};
 /// Which log lines `dev` writes unless it is told otherwise: the banner says the rest.
 const QUIET: &str = "warn";
 const DEFAULT_PORT: u16 = 7400;
-/// Between the ports of two nodes.
-const PORTS_APART: u16 = 10;
 /// From the port for clients to that for HTTP, where nothing else is said.
 const HTTP_ABOVE: u16 = 80;
 /// And to that for Kafka's protocol: from 7400 to 9092.
@@ -60,16 +62,9 @@ pub(crate) fn run(args: DevArgs) -> Result<(), CliError> {
     let places = Place::of(&config, args.nodes)?;
     let voters: Vec<String> = places.iter().map(|place| place.peers.to_string()).collect();
     let load = |place: &Place| {
-        let flag = "--nodes";
-        let sources = [
-            ("data.dir", place.data.to_string_lossy().into_owned()),
-            ("grpc.listen", place.clients.to_string()),
-            ("http.listen", place.http.map(|address| address.to_string()).unwrap_or_default()),
-            ("kafka.listen", place.kafka.map(|address| address.to_string()).unwrap_or_default()),
-            ("cluster.listen", place.peers.to_string()),
-            ("cluster.first_voters", voters.join(",")),
-        ];
-        args.node.load_with(Sources::of_process(None), sources.iter().map(|(key, value)| (flag, *key, value.as_str())))
+        let settings = place.settings(&voters);
+        let first = settings.iter().map(|(key, value)| ("--nodes", *key, value.as_str()));
+        args.node.load_with(Sources::of_process(None), first)
     };
     let configs = places.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     run_nodes(configs, move |nodes| cluster_banner(nodes, &data, &own_name()))
@@ -86,50 +81,6 @@ fn load(args: &NodeArgs) -> Result<Config, CliError> {
     };
     let sources = sources().with_preset("dev", "http.listen", above(HTTP_ABOVE));
     args.load_from(sources.with_preset("dev", "kafka.listen", above(KAFKA_ABOVE)))
-}
-
-/// Where one of several nodes is.
-#[derive(Debug)]
-struct Place {
-    data: PathBuf,
-    clients: SocketAddr,
-    peers: SocketAddr,
-    http: Option<SocketAddr>,
-    kafka: Option<SocketAddr>,
-}
-
-impl Place {
-    /// The places of `count` nodes: ten ports apart from the address that one node would have; with port 0, on ports
-    /// that are free now.
-    fn of(config: &Config, count: u16) -> Result<Vec<Self>, CliError> {
-        let first = config.grpc.listen;
-        let free = match first.port() {
-            0 => free_ports(first.ip(), usize::from(count) * 2).map_err(CliError::NoPorts)?,
-            _ => Vec::new(),
-        };
-        let mut free = free.into_iter();
-        let mut port = |fixed: u16| SocketAddr::new(first.ip(), free.next().unwrap_or(fixed));
-        let places = (0..count).map(|number| {
-            let above = number.saturating_mul(PORTS_APART);
-            let clients = first.port().saturating_add(above);
-            let data = config.data.dir.join(format!("node-{}", number + 1));
-            // Nobody has to know these before the node listens, so 0 may stay 0.
-            let apart = |first: SocketAddr| match first.port() {
-                0 => first,
-                fixed => SocketAddr::new(first.ip(), fixed.saturating_add(above)),
-            };
-            let (http, kafka) = (config.http.listen.map(apart), config.kafka.listen.map(apart));
-            Self { data, clients: port(clients), peers: port(clients.saturating_add(1)), http, kafka }
-        });
-        Ok(places.collect())
-    }
-}
-
-/// So many different ports that nobody uses at the moment.
-fn free_ports(ip: IpAddr, count: usize) -> io::Result<Vec<u16>> {
-    // All are held until the last one is found, so that none is given twice.
-    let held = (0..count).map(|_| TcpListener::bind((ip, 0))).collect::<io::Result<Vec<_>>>()?;
-    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 /// Refuses data that was made with another number of nodes: their cluster would wait for nodes that nobody starts. And
@@ -161,10 +112,10 @@ fn own_name() -> String {
     called.filter(|name| !name.is_empty() && !name.contains(' ')).unwrap_or_else(|| "highwater".to_owned())
 }
 
-fn banner(node: Reached, data: &Path, name: &str) -> String {
+fn banner(node: &Reached, data: &Path, name: &str) -> String {
     let address = node.clients;
     let server = if is_default(address) { String::new() } else { format!(" --server {address}") };
-    let (http, kafka) = (http_line(&[node]), kafka_line(&[node]));
+    let (http, kafka) = (http_line(slice::from_ref(node)), kafka_line(slice::from_ref(node)));
     format!(
         "\
 Highwater {version}, one node on this machine
@@ -222,10 +173,17 @@ fn http_line(nodes: &[Reached]) -> String {
     if addresses.is_empty() { "off".to_owned() } else { format!("{} (/metrics, /readyz)", addresses.join(",")) }
 }
 
-/// Where Kafka's protocol is spoken.
+/// Where Kafka's protocol is spoken: a line for everybody, and one for each listener with a name.
 fn kafka_line(nodes: &[Reached]) -> String {
     let addresses: Vec<String> = nodes.iter().filter_map(|node| node.kafka).map(|kafka| kafka.to_string()).collect();
-    if addresses.is_empty() { "off".to_owned() } else { addresses.join(",") }
+    let mut lines = if addresses.is_empty() { "off".to_owned() } else { addresses.join(",") };
+    let names: BTreeSet<&String> = nodes.iter().flat_map(|node| node.kafka_listeners.keys()).collect();
+    for name in names {
+        let addresses = nodes.iter().filter_map(|node| node.kafka_listeners.get(name));
+        let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+        lines.push_str(&format!("\n               {} ({name})", addresses.join(",")));
+    }
+    lines
 }
 
 fn is_default(address: SocketAddr) -> bool {
@@ -234,36 +192,24 @@ fn is_default(address: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn reached(clients: u16, http: Option<u16>) -> Reached {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Reached { clients: address(clients), http: http.map(address), kafka: http.map(|port| address(port + 1)) }
-    }
-
-    fn http_ports(count: u16, settings: &[(&str, &str)]) -> Vec<Option<u16>> {
-        let sources =
-            settings.iter().fold(Sources::default(), |sources, (key, value)| sources.with_flag("t", key, *value));
-        let places = Place::of(&Config::load(&sources).unwrap(), count).unwrap();
-        places.iter().map(|place| place.http.map(|address| address.port())).collect()
-    }
-
-    #[test]
-    fn several_nodes_have_different_ports_for_http() {
-        assert_eq!(http_ports(3, &[]), [Some(7480), Some(7490), Some(7500)]);
-        let free = [("grpc.listen", "127.0.0.1:0"), ("http.listen", "127.0.0.1:0")];
-        assert_eq!(http_ports(3, &free), [Some(0); 3]);
-        assert_eq!(http_ports(3, &[("http.listen", "")]), [None; 3]);
+        let kafka = http.map(|port| address(port + 1));
+        Reached { clients: address(clients), http: http.map(address), kafka, kafka_listeners: BTreeMap::new() }
     }
 
     #[test]
     fn the_commands_of_the_banner_reach_the_node() {
-        let other = banner(reached(9999, Some(9998)), Path::new("d"), "./highwater");
+        let other = banner(&reached(9999, Some(9998)), Path::new("d"), "./highwater");
         assert_eq!(other.matches("./highwater ").count(), 3);
         assert_eq!(other.matches("--server 127.0.0.1:9999").count(), 3);
         assert!(other.contains("HTTP         127.0.0.1:9998 (/metrics, /readyz)"), "{other}");
         assert!(other.contains("Kafka        127.0.0.1:9999"), "{other}");
-        let usual = banner(reached(7400, None), Path::new("d"), "highwater");
+        let usual = banner(&reached(7400, None), Path::new("d"), "highwater");
         assert!(usual.contains("HTTP         off") && usual.contains("Kafka        off"), "{usual}");
         assert!(!usual.contains("--server"), "{usual}");
         assert!(usual.contains("acknowledged = fsynced"), "{usual}");
@@ -276,6 +222,14 @@ mod tests {
         assert!(text.contains("127.0.0.1:11,127.0.0.1:12,127.0.0.1:13 ("), "{text}");
         assert_eq!(text.matches("--server 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3").count(), 6, "{text}");
         assert!(text.contains("-r 3"), "{text}");
+        let named = [21, 22].map(|port| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            Reached { kafka_listeners: [("outside".to_owned(), address)].into(), ..reached(1, Some(port)) }
+        });
+        let text = cluster_banner(&named, Path::new("d"), "highwater");
+        let expected =
+            "\n  Kafka        127.0.0.1:22,127.0.0.1:23\n               127.0.0.1:21,127.0.0.1:22 (outside)\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), CliError> {
 pub(crate) fn serve(config: &Config) -> Result<(), CliError> {
     start_logging(&config.logging.filter, config.logging.format)?;
     let data = config.data.dir.clone();
-    let banner = move |node: Reached| {
+    let banner = move |node: &Reached| {
         let http = node.http.map_or_else(|| "off".to_owned(), |address| address.to_string());
         let clients = node.clients;
         format!("gRPC {clients}\nHTTP {http}\ndata {}\ndurability acknowledged = fsynced", data.display())

@@ -5,6 +5,7 @@
 //! Invariants: `ready` stands on a line of its own, printed when the node serves and not before. The first Ctrl-C or
 //! `SIGTERM` stops the node in order; the second ends the process at once, which loses nothing that was acknowledged.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
@@ -20,7 +21,7 @@ use crate::output::write_stdout;
 use crate::signals::Signals;
 
 /// Where a node is reached that serves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reached {
     /// By clients.
     pub(crate) clients: SocketAddr,
@@ -28,20 +29,27 @@ pub(crate) struct Reached {
     pub(crate) http: Option<SocketAddr>,
     /// By clients that speak Kafka's protocol, unless that is switched off.
     pub(crate) kafka: Option<SocketAddr>,
+    /// By those who come in through the listener of this name.
+    pub(crate) kafka_listeners: BTreeMap<String, SocketAddr>,
 }
 
 impl Reached {
     fn of(server: &Server) -> Self {
-        Self { clients: server.address(), http: server.http_address(), kafka: server.kafka_address() }
+        Self {
+            clients: server.address(),
+            http: server.http_address(),
+            kafka: server.kafka_address(),
+            kafka_listeners: server.kafka_listeners().clone(),
+        }
     }
 }
 
 /// Starts a node, prints `banner` and `ready`, and returns when the node has stopped.
 pub(crate) fn run_node(
     config: Config,
-    banner: impl FnOnce(Reached) -> String + Send + 'static,
+    banner: impl FnOnce(&Reached) -> String + Send + 'static,
 ) -> Result<(), CliError> {
-    run_nodes(vec![config], |nodes| nodes.first().map_or_else(String::new, |node| banner(*node)))
+    run_nodes(vec![config], |nodes| nodes.first().map_or_else(String::new, banner))
 }
 
 /// Starts nodes that make one cluster, prints `banner` and `ready` when all of them serve, and returns when they have

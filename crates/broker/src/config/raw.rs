@@ -135,7 +135,7 @@ options! {
         /// clients until some are answered. "auto": half of `limits.memory_bytes`. From 32MiB to
         /// three quarters of it, under 4GiB.
         produce_in_flight_bytes: Auto<ByteSize> = "\"auto\"";
-        /// Client connections at a time, from 1 to 65536. More are closed at once.
+        /// Client connections at a time over gRPC, and as many over Kafka, from 1 to 65536. More are closed at once.
         connections: u32 = "4096";
         /// Calls at a time on one connection, from 1 to 4096. More wait on the client's side.
         streams_per_connection: u32 = "256";

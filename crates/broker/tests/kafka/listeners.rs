@@ -1,5 +1,7 @@
 //! Listeners with names: who comes in through one is told the nodes' addresses of that name, by every API that tells any.
 
+use std::io::Read as _;
+
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, FindCoordinatorRequest, MetadataRequest, TopicName};
 
@@ -37,14 +39,31 @@ async fn each_listener_tells_the_addresses_of_its_name() {
         ("kafka.advertised_listeners", "outside://outside.example:19092"),
     ];
     let fixture = Fixture::with(&settings).await;
-    let place = |name: &str| fixture.server.kafka_listener_address(name).unwrap();
-    let (outside, own) = (place("outside"), place("own"));
-    assert!(fixture.server.kafka_listener_address("other").is_none());
+    let places = fixture.server.kafka_listeners();
+    assert_eq!(places.len(), 2);
+    let (outside, own) = (places["outside"], places["own"]);
     let run = move |mut client: Client| {
         assert_eq!(told(&mut client), ["inside.example:9092"; 3].map(str::to_owned));
         assert_eq!(told(&mut Client::connect(outside)), ["outside.example:19092"; 3].map(str::to_owned));
         // Nothing is said of where this one is reached: where it listens.
         assert_eq!(told(&mut Client::connect(own)), [(); 3].map(|()| own.to_string()));
+    };
+    fixture.client(run).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_counted_over_all_listeners() {
+    let settings = [("limits.connections", "2"), ("kafka.listeners", "outside://127.0.0.1:0")];
+    let fixture = Fixture::with(&settings).await;
+    let outside = fixture.server.kafka_listeners()["outside"];
+    let inside = fixture.server.kafka_address().unwrap();
+    let run = move |client: Client| {
+        let other = Client::connect(outside);
+        for full in [inside, outside] {
+            let mut closed = std::net::TcpStream::connect(full).unwrap();
+            assert_eq!(closed.read(&mut [0]).unwrap(), 0, "closed at once");
+        }
+        drop((client, other));
     };
     fixture.client(run).await;
 }

@@ -1,7 +1,7 @@
 //! The listeners of the Kafka front: accept connections, one task each.
 //!
-//! Owns: the number of connections of each. One has no name, and is always there; who comes in through another is told every
-//! node's address of that one's name.
+//! Owns: the number of connections, of all listeners together. One has no name, and is always there; who comes in through
+//! another is told every node's address of that one's name.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -38,7 +39,8 @@ pub struct BindError {
 struct Listener {
     listener: TcpListener,
     name: Option<Arc<str>>,
-    connections_max: usize,
+    /// A permit for each connection that may still be opened, by whichever listener.
+    room: Arc<Semaphore>,
 }
 
 /// All bound addresses, not served yet.
@@ -65,14 +67,15 @@ impl Listeners {
     /// Takes the addresses; clients that connect now wait.
     pub(crate) async fn bind(config: &KafkaConfig, connections_max: usize) -> Result<Self, BindError> {
         let (mut listeners, mut places) = (Vec::new(), Places::default());
+        let room = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         if let Some(address) = config.listen {
             let (listener, address) = bind("kafka.listen", address).await?;
-            listeners.push(Listener { listener, name: None, connections_max });
+            listeners.push(Listener { listener, name: None, room: Arc::clone(&room) });
             places.main = Some(address);
         }
         for named in &config.listeners {
             let (listener, address) = bind("kafka.listeners", named.listen).await?;
-            listeners.push(Listener { listener, name: Some(named.name.as_str().into()), connections_max });
+            listeners.push(Listener { listener, name: Some(named.name.as_str().into()), room: Arc::clone(&room) });
             places.named.insert(named.name.clone(), address);
         }
         Ok(Self { listeners, places })
@@ -111,13 +114,18 @@ impl Listener {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((_, peer)) if connections.len() >= self.connections_max => {
-                    tracing::warn!(%peer, "a Kafka connection was closed: limits.connections are open already");
-                }
                 Ok((stream, peer)) => {
+                    let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+                        tracing::warn!(%peer, "a Kafka connection was closed: limits.connections are open already");
+                        continue;
+                    };
                     if prepare(&stream, peer) {
                         let door = Door { peer, listener: self.name.clone() };
-                        connections.spawn(connection::serve(stream, door, Arc::clone(&context)));
+                        let served = connection::serve(stream, door, Arc::clone(&context));
+                        connections.spawn(async move {
+                            served.await;
+                            drop(permit);
+                        });
                     }
                 }
                 Err(error) => {
