@@ -1,6 +1,6 @@
 //! One node as a process: started on a data directory, killed or asked to stop, started again.
 //!
-//! Invariant: a node that goes out of scope is dead. Its address is a free port of loopback that the system chose.
+//! Invariant: a node that goes out of scope is dead. Its address is a port of loopback that stays free while it is down.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cluster::ports;
 
 /// The longest that a node may take to serve, or to stop. Long, for machines that do much else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,7 +85,8 @@ impl Node {
             .arg(verb)
             .arg("--data")
             .arg(data)
-            .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0"])
+            .args(["--listen", &format!("127.0.0.1:{}", ports::free())])
+            .args(["--http-listen", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0"])
             .args(peers)
             .args(arguments)
             .stdin(Stdio::null())

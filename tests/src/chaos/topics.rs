@@ -25,14 +25,21 @@ const TOPICS_MAX: u32 = 10_000;
 const SENDS: u64 = 20;
 /// How long a step may take: longer than any fault, and than several that follow each other closely.
 const STEP_MAX: Duration = Duration::from_secs(180);
+/// Topics that are begun after the end, until one was deleted.
+const TRIES_AFTER_THE_END: u32 = 5;
 /// The pause before a step is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// One topic after another, until it is told to stop.
+/// One topic after another, until it is told to stop. On a busy machine a short run may end before the first one was deleted:
+/// then it goes on to that, but for so many tries.
 pub(super) async fn come_and_go(setting: Setting, maker: u32, stopped: watch::Receiver<bool>) {
+    let (mut has_deleted, mut tries_left) = (false, TRIES_AFTER_THE_END);
     for number in maker * TOPICS_MAX.. {
         if *stopped.borrow() {
-            return;
+            if has_deleted || tries_left == 0 {
+                return;
+            }
+            tries_left -= 1;
         }
         let own = Setting {
             topic: format!("brief-{number}"),
@@ -40,13 +47,14 @@ pub(super) async fn come_and_go(setting: Setting, maker: u32, stopped: watch::Re
             first: FIRST_PARTITION + number * PARTITIONS_MAX,
             ..setting.clone()
         };
-        live(own, number).await;
+        has_deleted |= live(own, number).await;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn live(mut topic: Setting, number: u32) {
-    let Some(made) = make(&topic).await else { return };
+/// Whether it is certain that it was deleted in the end.
+async fn live(mut topic: Setting, number: u32) -> bool {
+    let Some(made) = make(&topic).await else { return false };
     known(&topic).await;
     // A list of topics need not be the latest one: what counts is what every node has known.
     topic.history.note(Kind::Done { op: made, answer: Answer::Plain });
@@ -62,7 +70,7 @@ async fn live(mut topic: Setting, number: u32) {
         note(&topic, format!("reading {}: {why}", topic.topic));
         tokio::time::sleep(PAUSE).await;
     }
-    delete(&topic).await;
+    delete(&topic).await
 }
 
 /// Makes the topic; when it was perhaps made, or not, the next one is tried.
@@ -78,16 +86,19 @@ async fn make(topic: &Setting) -> Option<OpId> {
     }
 }
 
-async fn delete(topic: &Setting) {
+async fn delete(topic: &Setting) -> bool {
     let deadline = Instant::now() + STEP_MAX;
     loop {
         let op = topic.history.invoke(Call::DeleteTopic { name: topic.topic.clone() });
         match topic.client(0).admin().delete_topic(&topic.topic).await {
-            Ok(()) => return topic.history.note(Kind::Done { op, answer: Answer::Plain }),
+            Ok(()) => {
+                topic.history.note(Kind::Done { op, answer: Answer::Plain });
+                return true;
+            }
             Err(error) => {
                 failed(topic, op, &error);
                 if error.outcome() == Outcome::Unknown {
-                    return;
+                    return false;
                 }
                 assert!(Instant::now() < deadline, "{} cannot be deleted in {STEP_MAX:?}: {error}", topic.topic);
             }

@@ -2,7 +2,6 @@
 //! closed, and what it held is free again.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use highwater_broker::node::{NodeNetwork, NodeOptions};
 use highwater_broker::peer::MemoryNetwork;
 use highwater_broker::server::{Server, StartError};
 use highwater_metadata::{CreateTopic, Topic};
+use highwater_tests::cluster::ports;
 use highwater_types::{NodeId, TopicName};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -262,9 +262,9 @@ pub(crate) struct Starting {
     started: tokio::task::JoinHandle<Result<Server, StartError>>,
 }
 
-/// An address that is free now. Nobody else asks for it meanwhile: the system draws ports from many.
+/// An address that is free, and stays so while its node is down.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", ports::free())
 }
 
 /// A runtime must not be dropped where futures run, and its data is free only when its tasks are gone.

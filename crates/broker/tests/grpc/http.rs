@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use highwater_broker::server::{Server, StartError};
+use highwater_tests::cluster::ports;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -194,12 +195,11 @@ async fn the_port_is_named_when_it_is_taken_and_free_after_the_stop() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_waits_for_its_cluster_lives_and_is_not_ready() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let data = tempfile::tempdir().unwrap();
     // The two others are not there.
-    let voters = format!("{free},127.0.0.1:1,127.0.0.1:2");
-    let own = free.to_string();
-    let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let own = format!("127.0.0.1:{}", ports::free());
+    let voters = format!("{own},127.0.0.1:1,127.0.0.1:2");
+    let http = SocketAddr::from(([127, 0, 0, 1], ports::free()));
     let settings = [
         ("cluster.listen", own.as_str()),
         ("cluster.first_voters", voters.as_str()),

@@ -133,7 +133,7 @@ async fn after_a_full_disk_the_same_producer_goes_on() {
     let fixture = Fixture { server, channel, data };
     create(&fixture).await;
     let client = Client::connect(&fixture.server.address().to_string()).await.unwrap();
-    let producer = client.producer().batch_bytes(200).delivery_timeout(Duration::from_secs(2)).build();
+    let producer = client.producer().batch_bytes(200).delivery_timeout(Duration::from_secs(5)).build();
     let mut expected: Vec<u32> = Vec::new();
     for round in 0..2_u32 {
         // In the first round it is full before the producer has stored anything.

@@ -1,12 +1,13 @@
 //! A server of its own for each test, and a client that writes bytes by hand.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use highwater_broker::config::{Config, Sources};
 use highwater_broker::server::Server;
+use highwater_tests::cluster::ports;
 use highwater_types::batch::{BatchBuilder, Compression, NO_HEADERS, ProducerStamp};
 use highwater_types::{ProducerEpoch, ProducerId, Sequence, Timestamp};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
@@ -22,7 +23,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        Self::with(&[("cluster.listen", "127.0.0.1:0")]).await
+        Self::with(&[]).await
     }
 
     /// One with settings of its own.
@@ -33,7 +34,7 @@ impl Fixture {
     /// Stops it, and starts it on the same data.
     pub(crate) async fn again(self) -> Self {
         self.server.shutdown().await.unwrap();
-        Self::on(self.data, &[("cluster.listen", "127.0.0.1:0")]).await
+        Self::on(self.data, &[]).await
     }
 
     async fn on(data: TempDir, settings: &[(&'static str, &str)]) -> Self {
@@ -43,6 +44,7 @@ impl Fixture {
             ("grpc.listen", "127.0.0.1:0"),
             ("http.listen", ""),
             ("kafka.listen", "127.0.0.1:0"),
+            ("cluster.listen", "127.0.0.1:0"),
             ("node.shutdown_grace", "5s"),
         ];
         let sources = own
@@ -55,7 +57,7 @@ impl Fixture {
 
     /// Three nodes.
     pub(crate) async fn three() -> [Self; 3] {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let free = || format!("127.0.0.1:{}", ports::free());
         let peers = [free(), free(), free()];
         let voters = peers.join(",");
         let one = async |own: &str| Self::with(&[("cluster.listen", own), ("cluster.first_voters", &voters)]).await;

@@ -35,7 +35,7 @@ fn produce(fixture: &Fixture, input: &[u8], arguments: &[&str]) -> Child {
 }
 
 /// Waits until some, but not all, records are there.
-fn wait_for_records(fixture: &Fixture) {
+fn wait_for_records(fixture: &Fixture, producer: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let shown = fixture.text(&["topic", "describe", "t", "-o", "json"]);
@@ -45,7 +45,12 @@ fn wait_for_records(fixture: &Fixture) {
             assert!(written < LINES, "all was written before the crash");
             return;
         }
-        assert!(Instant::now() < deadline, "nothing was written");
+        if producer.try_wait().unwrap().is_some() {
+            let mut said = String::new();
+            producer.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("the producer gave up before the crash: {said}");
+        }
+        assert!(Instant::now() < deadline, "too little was written: {written} records");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -65,8 +70,8 @@ fn a_producer_outlives_a_crash_of_its_node_and_stores_every_record_once() {
     let fixture = Fixture::new();
     fixture.topic("t");
     let input = highwater_tests::text(LINES);
-    let producer = produce(&fixture, &input, &[]);
-    wait_for_records(&fixture);
+    let mut producer = produce(&fixture, &input, &[]);
+    wait_for_records(&fixture, &mut producer);
     let Fixture { node, data } = fixture;
     let address = node.address().to_owned();
     node.kill();
@@ -82,8 +87,9 @@ fn what_was_acknowledged_before_a_crash_is_there_after_it() {
     let fixture = Fixture::new();
     fixture.topic("t");
     let input = highwater_tests::text(LINES);
-    let producer = produce(&fixture, &input, &["--timeout", "2s"]);
-    wait_for_records(&fixture);
+    // Long enough for a busy machine: it must not give up before the crash.
+    let mut producer = produce(&fixture, &input, &["--timeout", "6s"]);
+    wait_for_records(&fixture, &mut producer);
     let Fixture { node, data } = fixture;
     node.kill();
     let (code, said) = finish(producer);

@@ -123,6 +123,16 @@ impl Fixture {
         sum
     }
 
+    /// Waits until the server has noticed that no worker has anything any more.
+    pub(super) async fn until_nothing_is_leased(&self) {
+        let released = async {
+            while self.stats().await.leased > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, released).await.expect("who is gone gives back what it had");
+    }
+
     pub(super) async fn dead(&self, filter: v1::DeadFilter) -> Vec<v1::DeadMessage> {
         let request = v1::ListDeadRequest {
             topic: TOPIC.to_owned(),

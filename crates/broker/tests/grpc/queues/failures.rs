@@ -70,9 +70,9 @@ async fn dead_messages_are_chosen_by_reason_key_offset_and_cause() {
     assert_eq!(offsets(v1::DeadFilter { reason: "send 1".to_owned(), ..Default::default() }).await, [1]);
     assert_eq!(offsets(v1::DeadFilter { key: Some("a".into()), ..Default::default() }).await, [0, 2]);
     assert_eq!(offsets(v1::DeadFilter { start: Some(1), end: Some(2), ..Default::default() }).await, [1]);
-    assert_eq!(offsets(v1::DeadFilter { dead_for_ms_min: Some(3_600_000), ..Default::default() }).await, []);
+    assert_eq!(offsets(v1::DeadFilter { dead_for_ms_min: Some(3_600_000), ..Default::default() }).await, [0_i64; 0]);
     let expired = v1::DeadFilter { cause: v1::DeathCause::Expired.into(), ..Default::default() };
-    assert_eq!(offsets(expired).await, []);
+    assert_eq!(offsets(expired).await, [0_i64; 0]);
     let dry = v1::MoveDeadRequest { validate_only: true, ..moving(v1::DeadFilter::default()) };
     assert_eq!(fixture.queues().redrive(dry).await.unwrap().into_inner().messages, 3);
     assert_eq!(fixture.stats().await.dead, 3, "nothing was changed");

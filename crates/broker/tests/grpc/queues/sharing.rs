@@ -231,6 +231,7 @@ async fn a_drain_waits_for_its_own_messages_whatever_else_is_settled() {
     let mut before = fixture.work(open("one", 3)).await;
     let stale = before.messages(3).await;
     drop(before);
+    fixture.until_nothing_is_leased().await;
     let mut worker = fixture.work(open("one", 3)).await;
     let messages = worker.messages(3).await;
     // Of the stream that broke: these are over, and say nothing about what is in hand.
