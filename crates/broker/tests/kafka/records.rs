@@ -119,6 +119,33 @@ async fn a_fetch_waits_for_any_of_its_partitions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_holds_up_itself_and_gets_its_answers_in_order() {
+    let fixture = Fixture::new().await;
+    let address = fixture.address();
+    let run = move |mut slow: Client| {
+        create(&mut slow, 2);
+        let large = vec![7; 600_000];
+        for at in 0..3 {
+            assert_eq!(produce(&mut slow, 0, batch(&[&large])), (0, at));
+        }
+        // Far more than sockets hold, and than a connection may have under way.
+        for correlation in 0..100 {
+            slow.send(12, correlation, &fetch_request(0, 1 << 20, &[(0, i64::from(correlation % 3))]));
+        }
+        let mut other = Client::connect(address);
+        for at in 0..20 {
+            assert_eq!(produce(&mut other, 1, batch(&[b"quick"])), (0, at));
+            assert_eq!(values(&other.call(12, &fetch_request(0, 1 << 20, &[(1, at)])))[0], ["quick"]);
+        }
+        for correlation in 0..100 {
+            let found = slow.receive::<FetchRequest>(12, correlation);
+            assert_eq!(values(&found)[0][0], large, "{correlation}");
+        }
+    };
+    fixture.client(run).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_partition_comes_to_its_turn_within_the_bytes_of_an_answer() {
     let fixture = Fixture::new().await;
     let run = |mut client: Client| {

@@ -22,7 +22,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::call::{Call, Door, Outcome, Pending};
+use super::api::Api;
+use super::call::{BadRequest, Call, Door, Outcome, Pending};
 use super::context::Context;
 use super::dispatch;
 use super::frame::{Frame, Frames};
@@ -85,9 +86,25 @@ async fn take(frame: Frame, door: &Door, context: &Arc<Context>) -> Option<Pendi
     match taken {
         Ok(pending) => Some(pending),
         Err(error) => {
-            tracing::debug!(peer = %door.peer, %error, "a Kafka connection is closed");
+            tell(error, door, context);
             None
         }
+    }
+}
+
+/// An operator who wonders why a client does not work is told once; one that sends noise writes no logs.
+fn tell(error: BadRequest, door: &Door, context: &Context) {
+    let known = match error {
+        BadRequest::NotServed { key, version } => Api::from_key(key).map(|api| (api, version)),
+        BadRequest::Malformed(_) => None,
+    };
+    match known {
+        Some((api, version)) if context.unserved.is_news(api, version) => {
+            let (first, last) = api.versions();
+            tracing::warn!(peer = %door.peer, "a Kafka client asked for {} in version {version}, and versions {first} to {last} \
+                are served: its connection is closed, whenever it asks so again; take a newer client", api.name());
+        }
+        _ => tracing::debug!(peer = %door.peer, %error, "a Kafka connection is closed"),
     }
 }
 

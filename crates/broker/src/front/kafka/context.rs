@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::error::{KafkaCode, Refusal};
 use super::frame::Budgets;
+use super::unserved::Unserved;
 use crate::admission::ByteBudget;
 use crate::controller::ControllerHandle;
 use crate::front::failure::Failure;
@@ -54,6 +55,7 @@ pub(crate) struct Context {
     pub(super) auto_create_topics: bool,
     /// Counts fetches, so that partitions take turns at being read first.
     pub(super) turns: AtomicUsize,
+    pub(super) unserved: Unserved,
     pub(super) shutdown: Shutdown,
 }
 
@@ -92,6 +94,7 @@ impl Context {
             budgets,
             auto_create_topics,
             turns: AtomicUsize::new(0),
+            unserved: Unserved::default(),
             shutdown,
         }
     }

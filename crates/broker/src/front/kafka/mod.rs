@@ -44,6 +44,7 @@ mod listener;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod unserved;
 mod wire;
 
 pub(crate) use context::{Context, Parts};
