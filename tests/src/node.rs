@@ -81,11 +81,13 @@ impl Node {
     fn spawn(binary: &str, verb: &str, data: &Path, arguments: &[&str]) -> Result<Self, Failed> {
         // As `dev` has it: several nodes on one machine cannot all have the usual port between nodes.
         let peers = if verb == "server" { ["--set", "cluster.listen=127.0.0.1:0"].as_slice() } else { &[] };
+        // Several nodes are ten ports apart, which others may have: the system gives them theirs.
+        let port = if arguments.contains(&"--nodes") { 0 } else { ports::free() };
         let mut child = Command::new(binary)
             .arg(verb)
             .arg("--data")
             .arg(data)
-            .args(["--listen", &format!("127.0.0.1:{}", ports::free())])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--http-listen", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0"])
             .args(peers)
             .args(arguments)

@@ -1,12 +1,14 @@
 //! What this process has used of its machine, as the kernel counts it.
 //!
-//! Owns: reading `/proc/self` and the memory limit of the machine or its control group.
+//! Owns: reading `/proc/self` and the memory limit of the machine or its control group; the limit of open files.
 //!
 //! Never: touches a disk: these files are views of the kernel's memory, so reading them does not block.
 
 use std::path::Path;
 use std::sync::OnceLock;
 use std::{fs, io};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clock::Clock;
 
@@ -41,6 +43,9 @@ pub enum UsageError {
         field: &'static str,
     },
 }
+
+/// No more files than that are asked for: what Linux allows a process at the most, unless it was told otherwise.
+const OPEN_FILES_MAX: u64 = 1 << 20;
 
 const STAT: &str = "/proc/self/stat";
 const STATUS: &str = "/proc/self/status";
@@ -85,7 +90,18 @@ pub fn memory_limit_bytes() -> Option<u64> {
 /// How many files this process may have open at a time; `None`: as many as it likes.
 #[must_use]
 pub fn open_files_limit() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    getrlimit(Resource::Nofile).current
+}
+
+/// Lets this process have as many files open as it may have without asking anybody. Systems set what it begins with for old
+/// programs, often to 1,024: less than a node with some clients and partitions needs.
+pub fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.unwrap_or(OPEN_FILES_MAX).min(OPEN_FILES_MAX);
+    if limit.current.is_some_and(|current| current < allowed) {
+        // When that fails, it stays as it is: `open_files_limit` tells.
+        let _refused = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), ..limit });
+    }
 }
 
 /// The smallest `memory.max` from the process's control group up to the root (version 2).

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use highwater_broker::config::{Config, Sources};
+use highwater_broker::usage::raise_open_files_limit;
 
 use crate::error::CliError;
 use crate::key_value::KeyValue;
@@ -76,6 +77,8 @@ impl NodeArgs {
             sources = sources.with_flag("--set", &pair.key, &pair.value);
         }
         sources = first.fold(sources, |sources, (flag, key, value)| sources.with_flag(flag, key, value));
+        // Before the settings are chosen that follow it.
+        raise_open_files_limit();
         Config::load(&sources).map_err(CliError::Config)
     }
 }

@@ -136,7 +136,7 @@ options! {
         /// three quarters of it, under 4GiB.
         produce_in_flight_bytes: Auto<ByteSize> = "\"auto\"";
         /// Client connections at a time over gRPC, and as many over Kafka, from 1 to 65536. More are closed at once.
-        connections: u32 = "4096";
+        connections: u32 = "10000";
         /// Calls at a time on one connection, from 1 to 4096. More wait on the client's side.
         streams_per_connection: u32 = "256";
         /// Replicas of partitions that one node holds, from 1 to 100000; a topic that needs more is refused. Each costs
