@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Which of our crates each crate may use in the product. What is not listed here fails.
 const ARROWS: &[(&str, &[&str])] = &[
     ("base2histogram", &[]),
+    ("golden", &[]),
     ("types", &[]),
     ("storage", &["types"]),
     ("metadata", &["types"]),

@@ -1,5 +1,4 @@
 //! The bytes of each format, kept for ever: an entry with one record of each kind, and an image. And what is refused.
-#![allow(clippy::disallowed_methods, reason = "reads its own fixtures")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,6 +8,7 @@
 )]
 
 use bytes::Bytes;
+use highwater_golden::hex;
 use highwater_groups::stream::record::{self, Generation};
 use highwater_groups::stream::{
     Assignment, Client, ClientHost, ClientId, CommittedOffset, DecodeError, GenerationId, GroupId, GroupRecord,
@@ -18,16 +18,6 @@ use highwater_types::{LeaderEpoch, LogIndex, Offset, PartitionId, Timestamp, Top
 
 const RECORDS: &str = include_str!("fixtures/v1/records.hex");
 const IMAGE: &str = include_str!("fixtures/v1/image.hex");
-
-fn from_hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    let lines = bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    lines.collect::<Vec<_>>().join("\n") + "\n"
-}
 
 fn at(topic: u8, partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicId::from_bytes([topic; 16]), partition: PartitionId::new(partition) }
@@ -133,26 +123,18 @@ fn image() -> GroupsImage {
     image
 }
 
-/// Set to write the fixtures of a format that was never released.
-fn update(name: &str, text: &str) {
-    if std::env::var_os("HIGHWATER_UPDATE_SCRIPTS").is_some() {
-        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        std::fs::write(fixtures.join(name), text).unwrap();
-    }
-}
-
 #[test]
 fn records_have_the_bytes_of_format_1() {
-    update("v1/records.hex", &to_hex(&record::encode(&records())));
-    assert_eq!(to_hex(&record::encode(&records())), RECORDS);
-    assert_eq!(record::decode(&from_hex(RECORDS)), Ok(records()));
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v1/records.hex", &hex::encode(&record::encode(&records())));
+    assert_eq!(hex::encode(&record::encode(&records())), RECORDS);
+    assert_eq!(record::decode(&hex::decode(RECORDS)), Ok(records()));
 }
 
 #[test]
 fn an_image_has_the_bytes_of_format_1() {
-    update("v1/image.hex", &to_hex(&image().to_bytes()));
-    assert_eq!(to_hex(&image().to_bytes()), IMAGE);
-    assert_eq!(GroupsImage::from_bytes(&from_hex(IMAGE)), Ok(image()));
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v1/image.hex", &hex::encode(&image().to_bytes()));
+    assert_eq!(hex::encode(&image().to_bytes()), IMAGE);
+    assert_eq!(GroupsImage::from_bytes(&hex::decode(IMAGE)), Ok(image()));
 }
 
 #[test]
@@ -175,7 +157,7 @@ fn what_was_replayed_is_not_replayed_again() {
 fn a_newer_format_is_refused() {
     let newer = DecodeError::NewerFormat { found: 2, known: 1 };
     let with_format = |text, format| {
-        let mut bytes = from_hex(text);
+        let mut bytes = hex::decode(text);
         bytes[0] = format;
         bytes
     };
@@ -193,7 +175,7 @@ fn an_unknown_kind_of_record_is_refused() {
 
 #[test]
 fn a_cut_is_refused() {
-    let bytes = from_hex(RECORDS);
+    let bytes = hex::decode(RECORDS);
     // A cut behind a whole record cannot be told from a shorter entry; the log's checksum is there for that.
     for length in 1..bytes.len() {
         if let Ok(records) = record::decode(&bytes[..length]) {

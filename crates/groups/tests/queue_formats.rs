@@ -1,6 +1,5 @@
 //! The bytes of each format of queues, kept for ever: an entry with one record of each kind, and an image. And what is
 //! refused.
-#![allow(clippy::disallowed_methods, reason = "reads its own fixtures")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,6 +9,7 @@
 )]
 
 use bytes::Bytes;
+use highwater_golden::hex;
 use highwater_groups::queue::{
     Attempt, Backoff, BreakerConfig, Change, DeathCause, DecodeError, DropCause, GroupId, OnExpiry, Order, Pause,
     PausedBy, QueueConfig, QueueRecord, QueuesImage, Reason, WorkerId, record,
@@ -18,16 +18,6 @@ use highwater_types::{LogIndex, Offset, OffsetRange, Timestamp};
 
 const RECORDS: &str = include_str!("fixtures/v1/queue_records.hex");
 const IMAGE: &str = include_str!("fixtures/v1/queue_image.hex");
-
-fn from_hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    let lines = bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    lines.collect::<Vec<_>>().join("\n") + "\n"
-}
 
 fn at(offset: u64) -> Offset {
     Offset::new(offset).unwrap()
@@ -109,26 +99,18 @@ fn image() -> QueuesImage {
     image
 }
 
-/// Set to write the fixtures of a format that was never released.
-fn update(name: &str, text: &str) {
-    if std::env::var_os("HIGHWATER_UPDATE_SCRIPTS").is_some() {
-        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        std::fs::write(fixtures.join(name), text).unwrap();
-    }
-}
-
 #[test]
 fn records_have_the_bytes_of_format_1() {
-    update("v1/queue_records.hex", &to_hex(&record::encode(&records())));
-    assert_eq!(to_hex(&record::encode(&records())), RECORDS);
-    assert_eq!(record::decode(&from_hex(RECORDS)), Ok(records()));
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v1/queue_records.hex", &hex::encode(&record::encode(&records())));
+    assert_eq!(hex::encode(&record::encode(&records())), RECORDS);
+    assert_eq!(record::decode(&hex::decode(RECORDS)), Ok(records()));
 }
 
 #[test]
 fn an_image_has_the_bytes_of_format_1() {
-    update("v1/queue_image.hex", &to_hex(&image().to_bytes()));
-    assert_eq!(to_hex(&image().to_bytes()), IMAGE);
-    assert_eq!(QueuesImage::from_bytes(&from_hex(IMAGE)), Ok(image()));
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v1/queue_image.hex", &hex::encode(&image().to_bytes()));
+    assert_eq!(hex::encode(&image().to_bytes()), IMAGE);
+    assert_eq!(QueuesImage::from_bytes(&hex::decode(IMAGE)), Ok(image()));
 }
 
 #[test]
@@ -149,7 +131,7 @@ fn what_was_replayed_is_not_replayed_again() {
 fn a_newer_format_is_refused() {
     let newer = DecodeError::NewerFormat { found: 2, known: 1 };
     let with_format = |text, format| {
-        let mut bytes = from_hex(text);
+        let mut bytes = hex::decode(text);
         bytes[0] = format;
         bytes
     };
@@ -167,7 +149,7 @@ fn an_unknown_kind_of_record_is_refused() {
 
 #[test]
 fn a_cut_is_refused() {
-    let bytes = from_hex(RECORDS);
+    let bytes = hex::decode(RECORDS);
     // A cut behind a whole record cannot be told from a shorter entry; the log's checksum is there for that.
     for length in 1..bytes.len() {
         if let Ok(records) = record::decode(&bytes[..length]) {
@@ -182,7 +164,7 @@ fn a_cut_is_refused() {
             QueuesImage::default().replay_entry(LogIndex::new(1), &records);
         }
     }
-    let bytes = from_hex(IMAGE);
+    let bytes = hex::decode(IMAGE);
     for place in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[place] ^= 0x55;

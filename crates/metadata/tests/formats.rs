@@ -1,5 +1,4 @@
 //! The bytes of each format, kept for ever: an entry with one record of each kind, and an image. And what is refused.
-#![allow(clippy::disallowed_methods, reason = "reads its own fixtures")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use highwater_golden::hex;
 use highwater_metadata::{
     Assignment, Command, DecodeError, JoinNode, MetadataImage, MetadataRecord, NodeRegistration, NodeState, Setting,
     SettingValue, Topic, TopicSettings, record,
@@ -27,16 +27,6 @@ const IMAGE: &str = include_str!("fixtures/v2/image.hex");
 const LISTENERS: &str = include_str!("fixtures/v2/listeners.hex");
 /// What nodes send to each other.
 const COMMANDS: &str = include_str!("fixtures/v1/commands.hex");
-
-fn from_hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    let lines = bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    lines.collect::<Vec<_>>().join("\n") + "\n"
-}
 
 fn topic(number: u128, name: &str) -> Topic {
     let mut settings = TopicSettings::default();
@@ -139,25 +129,17 @@ fn commands() -> Vec<Command> {
     ]
 }
 
-/// Set to write the fixtures of a format that was never released.
-fn update(name: &str, text: &str) {
-    if std::env::var_os("HIGHWATER_UPDATE_SCRIPTS").is_some() {
-        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        std::fs::write(fixtures.join(name), text).unwrap();
-    }
-}
-
 #[test]
 fn format_1_is_understood() {
-    assert_eq!(record::decode(&from_hex(RECORDS_1)), Ok(records_of_format_1()));
-    assert_eq!(MetadataImage::from_bytes(&from_hex(IMAGE_1)), Ok(image(&records_of_format_1())));
+    assert_eq!(record::decode(&hex::decode(RECORDS_1)), Ok(records_of_format_1()));
+    assert_eq!(MetadataImage::from_bytes(&hex::decode(IMAGE_1)), Ok(image(&records_of_format_1())));
 }
 
 #[test]
 fn records_have_the_bytes_of_format_2() {
-    update("v2/records.hex", &to_hex(&record::encode(&records())));
-    assert_eq!(to_hex(&record::encode(&records())), RECORDS);
-    assert_eq!(record::decode(&from_hex(RECORDS)), Ok(records()));
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v2/records.hex", &hex::encode(&record::encode(&records())));
+    assert_eq!(hex::encode(&record::encode(&records())), RECORDS);
+    assert_eq!(record::decode(&hex::decode(RECORDS)), Ok(records()));
 }
 
 #[test]
@@ -166,27 +148,27 @@ fn a_node_with_listeners_has_the_bytes_of_format_2() {
     let kafka_listeners = BTreeMap::from([place("inside", 9092), place("outside", 9094)]);
     let node = NodeRegistration { kafka_address: "127.0.0.1:9092".to_owned(), kafka_listeners, ..registration(1) };
     let records = vec![MetadataRecord::NodeRegistered(node)];
-    update("v2/listeners.hex", &to_hex(&record::encode(&records)));
-    assert_eq!(to_hex(&record::encode(&records)), LISTENERS);
-    assert_eq!(record::decode(&from_hex(LISTENERS)), Ok(records.clone()));
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v2/listeners.hex", &hex::encode(&record::encode(&records)));
+    assert_eq!(hex::encode(&record::encode(&records)), LISTENERS);
+    assert_eq!(record::decode(&hex::decode(LISTENERS)), Ok(records.clone()));
     assert_eq!(MetadataImage::from_bytes(&image(&records).to_bytes()), Ok(image(&records)));
     assert!(records[0].to_string().ends_with("kafka.inside=log-1.example:9092 kafka.outside=log-1.example:9094"));
 }
 
 #[test]
 fn an_image_has_the_bytes_of_format_2() {
-    update("v2/image.hex", &to_hex(&image(&records()).to_bytes()));
-    assert_eq!(to_hex(&image(&records()).to_bytes()), IMAGE);
-    assert_eq!(MetadataImage::from_bytes(&from_hex(IMAGE)), Ok(image(&records())));
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v2/image.hex", &hex::encode(&image(&records()).to_bytes()));
+    assert_eq!(hex::encode(&image(&records()).to_bytes()), IMAGE);
+    assert_eq!(MetadataImage::from_bytes(&hex::decode(IMAGE)), Ok(image(&records())));
 }
 
 #[test]
 fn commands_have_the_bytes_of_format_1() {
-    let text: String = commands().iter().map(|command| to_hex(&command.to_bytes()) + "--\n").collect();
-    update("v1/commands.hex", &text);
+    let text: String = commands().iter().map(|command| hex::encode(&command.to_bytes()) + "--\n").collect();
+    hex::update(env!("CARGO_MANIFEST_DIR"), "v1/commands.hex", &text);
     assert_eq!(text, COMMANDS);
     let decoded =
-        COMMANDS.split("--\n").filter(|text| !text.is_empty()).map(|text| Command::from_bytes(&from_hex(text)));
+        COMMANDS.split("--\n").filter(|text| !text.is_empty()).map(|text| Command::from_bytes(&hex::decode(text)));
     assert_eq!(decoded.collect::<Result<Vec<_>, _>>(), Ok(commands()));
 }
 
@@ -194,7 +176,7 @@ fn commands_have_the_bytes_of_format_1() {
 fn a_newer_format_is_refused() {
     let newer = DecodeError::NewerFormat { found: 3, known: 2 };
     let with_format = |text, format| {
-        let mut bytes = from_hex(text);
+        let mut bytes = hex::decode(text);
         bytes[0] = format;
         bytes
     };
@@ -213,7 +195,7 @@ fn an_unknown_kind_of_record_is_refused() {
 
 #[test]
 fn an_unknown_setting_is_refused_by_name() {
-    let bytes = from_hex(RECORDS);
+    let bytes = hex::decode(RECORDS);
     let at = bytes.windows(12).position(|window| window == b"retention.ms").unwrap();
     let mut renamed = bytes.clone();
     renamed[at..at + 12].copy_from_slice(b"retention.xx");
@@ -223,7 +205,7 @@ fn an_unknown_setting_is_refused_by_name() {
 
 #[test]
 fn a_cut_is_refused() {
-    let bytes = from_hex(RECORDS);
+    let bytes = hex::decode(RECORDS);
     // A cut behind a whole record cannot be told from a shorter entry; the log's checksum is there for that.
     for length in 1..bytes.len() {
         if let Ok(records) = record::decode(&bytes[..length]) {

@@ -3,7 +3,6 @@
 //!
 //! A line that starts with `>` is a command, the lines under it are what comes of it, `#` is a remark. After a wanted
 //! change, run with `HIGHWATER_UPDATE_SCRIPTS=1` and read the difference before it is committed.
-#![allow(clippy::disallowed_methods, reason = "reads and rewrites its own scripts")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,9 +12,8 @@
 )]
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
+use highwater_golden::script::replay_all;
 use highwater_metadata::{
     AlterTopic, Command, Context, CreateTopic, JoinNode, MetadataImage, NodeRegistration, NodeState, Policy, Reply,
     Setting, Topic, decide, record,
@@ -235,36 +233,7 @@ fn parse_about_moves(image: &MetadataImage, verb: &str, words: &mut Words) -> Co
     }
 }
 
-/// The script again, with what came of each command under it.
-fn replay(script: &str) -> String {
-    let mut controller = Controller::default();
-    let mut text = String::new();
-    for line in script.lines() {
-        match line.strip_prefix("> ") {
-            Some(command) => write!(text, "{line}\n{}", controller.run(command)).unwrap(),
-            None if line.is_empty() || line.starts_with('#') => writeln!(text, "{line}").unwrap(),
-            None => {} // what came of it last time
-        }
-    }
-    text
-}
-
 #[test]
 fn every_script_runs_as_it_is_written() {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-    let mut count = 0;
-    for entry in fs::read_dir(scripts).unwrap() {
-        let path = entry.unwrap().path();
-        let expected = fs::read_to_string(&path).unwrap();
-        let found = replay(&expected);
-        if std::env::var_os("HIGHWATER_UPDATE_SCRIPTS").is_some() {
-            fs::write(&path, &found).unwrap();
-        } else if let Some((line, (expected, found))) =
-            expected.lines().chain(["(end)"]).zip(found.lines().chain(["(end)"])).enumerate().find(|(_, (a, b))| a != b)
-        {
-            panic!("{}:{}\n expected: {expected}\n    found: {found}", path.display(), line + 1);
-        }
-        count += 1;
-    }
-    assert!(count >= 4, "only {count} scripts were found");
+    replay_all(env!("CARGO_MANIFEST_DIR"), "tests/scripts", 4, Controller::default, Controller::run);
 }

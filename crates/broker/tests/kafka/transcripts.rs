@@ -7,16 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
+use highwater_golden::hex::decode as hex;
 use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind, ResponseHeader, ResponseKind};
 use kafka_protocol::protocol::Decodable;
 
 use super::harness::{Client, Fixture, PATIENCE};
-
-/// Bytes written as pairs of hexadecimal digits.
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
-}
 
 /// What librdkafka asks first, and kafka-python.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
