@@ -264,6 +264,7 @@ fn kafka_parts(config: &Config, context: &Context) -> kafka::Parts {
         controller_leadership: context.controller_leadership.clone(),
         survey: context.survey.clone(),
         data_dir: config.data.dir.clone(),
+        clock: context.clock.clone(),
         produce_budget: context.data_messages.budget.clone(),
         auto_create_topics: config.kafka.auto_create_topics,
         shutdown: context.shutdown.clone(),

@@ -31,5 +31,5 @@ pub use node::{Member, NodeRegistration, NodeState};
 pub use placement::PlacementError;
 pub use plan::{Leading, PlanLimits, better_leader, metadata_voters, next_steps};
 pub use record::{DecodeError, MetadataRecord};
-pub use settings::{QueueRetention, Setting, SettingError, SettingValue, TopicSettings};
+pub use settings::{QueueRetention, Setting, SettingError, SettingValue, TimestampType, TopicSettings};
 pub use topic::{GROUPS_TOPIC, Topic, is_internal};

@@ -16,6 +16,8 @@ use crate::units;
 pub enum Setting {
     /// `max.message.bytes`
     MaxMessageBytes,
+    /// `message.timestamp.type`
+    MessageTimestampType,
     /// `retention.bytes`
     RetentionBytes,
     /// `retention.ms`
@@ -37,6 +39,8 @@ pub enum Unit {
     Bytes,
     /// None: a [`QueueRetention`] in words.
     Queues,
+    /// None: a [`TimestampType`] by its name.
+    TimestampType,
 }
 
 /// The value of a setting.
@@ -48,6 +52,8 @@ pub enum SettingValue {
     Unlimited,
     /// What queues let go of.
     Queues(QueueRetention),
+    /// Whose clock counts.
+    TimestampType(TimestampType),
 }
 
 /// One line of the table of settings.
@@ -80,6 +86,16 @@ const MAX_MESSAGE_BYTES: Definition = Definition {
     max: limits::BATCH_BYTES_MAX as u64,
     may_be_unlimited: false,
     description: "The largest record batch that the topic accepts, in bytes as sent (compressed).",
+};
+
+const MESSAGE_TIMESTAMP_TYPE: Definition = Definition {
+    name: "message.timestamp.type",
+    unit: Unit::TimestampType,
+    default: SettingValue::TimestampType(TimestampType::CreateTime),
+    min: 0,
+    max: 0,
+    may_be_unlimited: false,
+    description: "Whose time records have: the producer's, or that of the node that took them in.",
 };
 
 const RETENTION_BYTES: Definition = Definition {
@@ -137,6 +153,7 @@ impl Setting {
     /// Every setting, by name.
     pub const ALL: &'static [Self] = &[
         Self::MaxMessageBytes,
+        Self::MessageTimestampType,
         Self::RetentionBytes,
         Self::RetentionMs,
         Self::RetentionQueues,
@@ -149,6 +166,7 @@ impl Setting {
     pub const fn definition(self) -> &'static Definition {
         match self {
             Self::MaxMessageBytes => &MAX_MESSAGE_BYTES,
+            Self::MessageTimestampType => &MESSAGE_TIMESTAMP_TYPE,
             Self::RetentionBytes => &RETENTION_BYTES,
             Self::RetentionMs => &RETENTION_MS,
             Self::RetentionQueues => &RETENTION_QUEUES,
@@ -182,7 +200,7 @@ impl Setting {
         let is_in_range = match &value {
             SettingValue::Unlimited => definition.may_be_unlimited,
             SettingValue::Number(number) => (definition.min..=definition.max).contains(number),
-            SettingValue::Queues(_) => true,
+            SettingValue::Queues(_) | SettingValue::TimestampType(_) => true,
         };
         if is_in_range { Ok(value) } else { Err(SettingError::OutOfRange { setting: self, value: text.to_owned() }) }
     }
@@ -191,6 +209,7 @@ impl Setting {
     pub(crate) fn read(self, text: &str) -> Option<SettingValue> {
         match (text.trim(), self.definition().unit) {
             (text, Unit::Queues) => QueueRetention::read(text).map(SettingValue::Queues),
+            (text, Unit::TimestampType) => TimestampType::read(text).map(SettingValue::TimestampType),
             ("-1" | "unlimited", _) => Some(SettingValue::Unlimited),
             (text, Unit::Milliseconds) => units::parse_duration_ms(text).map(SettingValue::Number),
             (text, Unit::Bytes) => units::parse_size_bytes(text).map(SettingValue::Number),
@@ -210,7 +229,7 @@ impl SettingValue {
     pub const fn limit(&self) -> Option<u64> {
         match self {
             Self::Number(number) => Some(*number),
-            Self::Unlimited | Self::Queues(_) => None,
+            Self::Unlimited | Self::Queues(_) | Self::TimestampType(_) => None,
         }
     }
 }
@@ -222,7 +241,37 @@ impl fmt::Display for SettingValue {
             Self::Number(number) => number.fmt(f),
             Self::Unlimited => f.write_str("-1"),
             Self::Queues(retention) => retention.fmt(f),
+            Self::TimestampType(kind) => kind.fmt(f),
         }
+    }
+}
+
+/// Whose time records have, by Kafka's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The producer's.
+    #[default]
+    CreateTime,
+    /// That of the node that took them in.
+    LogAppendTime,
+}
+
+impl TimestampType {
+    fn read(text: &str) -> Option<Self> {
+        [Self::CreateTime, Self::LogAppendTime].into_iter().find(|kind| kind.name() == text)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::CreateTime => "CreateTime",
+            Self::LogAppendTime => "LogAppendTime",
+        }
+    }
+}
+
+impl fmt::Display for TimestampType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -315,7 +364,16 @@ impl TopicSettings {
     pub fn retention_queues(&self) -> QueueRetention {
         match self.get(Setting::RetentionQueues) {
             SettingValue::Queues(retention) => retention,
-            SettingValue::Number(_) | SettingValue::Unlimited => QueueRetention::None,
+            _ => QueueRetention::None,
+        }
+    }
+
+    /// Whose time records have.
+    #[must_use]
+    pub fn timestamp_type(&self) -> TimestampType {
+        match self.get(Setting::MessageTimestampType) {
+            SettingValue::TimestampType(kind) => kind,
+            _ => TimestampType::CreateTime,
         }
     }
 
@@ -383,6 +441,7 @@ fn expected(setting: Setting) -> String {
         Unit::Milliseconds => "milliseconds, or with a unit as in 500ms, 30s, 12h, 7d",
         Unit::Bytes => "bytes, or with a unit as in 64KiB, 512MiB, 1GiB",
         Unit::Queues => return "it takes none, interest, or ack:GROUP,GROUP".to_owned(),
+        Unit::TimestampType => return "it takes CreateTime or LogAppendTime".to_owned(),
     };
     let unlimited = if definition.may_be_unlimited { ", or -1 for no limit" } else { "" };
     let range = match definition.max {
@@ -422,6 +481,8 @@ mod tests {
         let range = Setting::SegmentBytes.parse("1KiB").unwrap_err().to_string();
         assert!(range.contains("1048576 to 1073741824"), "{range}");
         assert!(Setting::SegmentMs.parse("-1").is_err());
+        let kind = Setting::MessageTimestampType.parse("logappendtime").unwrap_err().to_string();
+        assert!(kind.contains("CreateTime or LogAppendTime"), "{kind}");
         assert!(Setting::MaxMessageBytes.parse("9MiB").is_err());
     }
 }

@@ -16,7 +16,11 @@ fn the_page_has_a_line_for_every_setting() {
             (false, "") => format!("from {}", definition.min),
             (_, max) => format!("{}{max}", definition.min),
         };
-        let range = if definition.unit == Unit::Queues { "`none`, `interest`, `ack:G,H`".to_owned() } else { range };
+        let range = match definition.unit {
+            Unit::Queues => "`none`, `interest`, `ack:G,H`".to_owned(),
+            Unit::TimestampType => "`CreateTime`, `LogAppendTime`".to_owned(),
+            Unit::Bytes | Unit::Milliseconds => range,
+        };
         let expected = format!("| `{}` | {default} | {range} | {} |", definition.name, definition.description);
         assert_eq!(line, expected);
     }

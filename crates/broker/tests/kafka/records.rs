@@ -7,7 +7,7 @@ use highwater_proto::v1;
 use highwater_proto::v1::produce_service_client::ProduceServiceClient;
 use highwater_proto::v1::read_service_client::ReadServiceClient;
 use highwater_types::batch::{Compression, records};
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -217,6 +217,47 @@ async fn acks_say_what_is_answered() {
         // Nobody would hear of it otherwise.
         client.send(9, 1, &produce_request(0, &[(7, batch(&[b"nowhere"]))]));
         assert!(client.answer().is_none());
+    };
+    fixture.client(run).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_have_the_time_of_the_node_where_the_topic_says_so() {
+    let fixture = Fixture::new().await;
+    let run = |mut client: Client| {
+        let setting = CreatableTopicConfig::default().with_name(text("message.timestamp.type"));
+        let setting = setting.with_value(Some(text("LogAppendTime")));
+        let topic = CreatableTopic::default().with_name(name()).with_num_partitions(1).with_replication_factor(1);
+        let topic = topic.with_configs(vec![setting]);
+        let created = client.call(7, &CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(5_000));
+        assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+        let told = |client: &mut Client, batch: Bytes| {
+            let answer = client.call(9, &produce_request(-1, &[(0, batch)]));
+            let stored = &answer.responses[0].partition_responses[0];
+            assert_eq!(stored.error_code, 0);
+            stored.log_append_time_ms
+        };
+        // The producer's time is the first seconds of 1970.
+        let first = told(&mut client, batch(&[b"one", b"two"]));
+        let second = told(&mut client, batch_with(&[b"three"], Compression::Zstd, None));
+        assert!(first > 1_700_000_000_000 && second >= first, "{first} {second}");
+        let fetched = client.call(11, &fetch_request(0, 1 << 20, &[(0, 0)]));
+        assert_eq!(values(&fetched)[0], ["one", "two", "three"]);
+        let stored = fetched.responses[0].partitions[0].records.clone().unwrap();
+        let length = 12 + u32::from_be_bytes(stored[8..12].try_into().unwrap()) as usize;
+        let of_first: Vec<_> =
+            records(stored.slice(..length)).unwrap().map(|one| one.unwrap().timestamp.as_ms()).collect();
+        assert_eq!(of_first, [first, first]);
+        // It is what offsets are found by, too.
+        let mut find = |timestamp| {
+            let partition = ListOffsetsPartition::default().with_partition_index(0).with_timestamp(timestamp);
+            let partition = partition.with_current_leader_epoch(-1);
+            let topic = ListOffsetsTopic::default().with_name(name()).with_partitions(vec![partition]);
+            let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+            let found = client.call(7, &request).topics[0].partitions[0].clone();
+            (found.offset, found.timestamp)
+        };
+        assert_eq!((find(first), find(second + 1)), ((0, first), (-1, -1)));
     };
     fixture.client(run).await;
 }

@@ -6,7 +6,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::compression::{self, Compression};
-use super::crc::{CRC_AT, CRC_COVERS_FROM, crc32c};
 use super::cursor::{VARLONG_BYTES_MAX, varlong_bytes, write_varlong};
 use super::error::{BatchError, RecordProblem};
 use super::header::{BatchHeader, HEADER_BYTES, ProducerStamp};
@@ -198,13 +197,7 @@ impl BatchBuilder {
             producer: self.producer,
             record_count: self.record_count,
         };
-        let (gap, encoded) = batch.first_chunk_mut().zip(header.encode()).ok_or(too_large)?;
-        *gap = encoded;
-        let crc = crc32c(batch.get(CRC_COVERS_FROM..).unwrap_or_default());
-        if let Some(field) = batch.get_mut(CRC_AT..CRC_COVERS_FROM) {
-            field.copy_from_slice(&crc.to_be_bytes());
-        }
-        Ok(())
+        header.write(batch).ok_or(too_large)
     }
 }
 

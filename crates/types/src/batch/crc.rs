@@ -10,10 +10,15 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
+/// The checksum that a batch holds; `None` when the bytes end before it does.
+pub(super) fn stored(bytes: &[u8]) -> Option<u32> {
+    let stored = bytes.get(CRC_AT..CRC_COVERS_FROM)?.first_chunk()?;
+    Some(u32::from_be_bytes(*stored))
+}
+
 /// The stored and the computed checksum of one batch; `None` when the bytes end before the checksum does.
 pub(super) fn checksums(bytes: &[u8]) -> Option<(u32, u32)> {
-    let stored = bytes.get(CRC_AT..CRC_COVERS_FROM)?.first_chunk()?;
-    Some((u32::from_be_bytes(*stored), crc32c(bytes.get(CRC_COVERS_FROM..)?)))
+    Some((stored(bytes)?, crc32c(bytes.get(CRC_COVERS_FROM..)?)))
 }
 
 /// Whether the checksum of a batch matches its bytes. `bytes` is one whole batch and nothing after it.

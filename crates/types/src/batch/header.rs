@@ -4,6 +4,7 @@
 //! bytes are `valid.rs`'s.
 
 use super::compression::Compression;
+use super::crc::{CRC_AT, CRC_COVERS_FROM, crc32c};
 use super::cursor::Cursor;
 use super::error::BatchError;
 use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
@@ -206,6 +207,15 @@ impl BatchHeader {
             | flag(self.log_append_time, LOG_APPEND_TIME)
             | flag(self.is_transactional, TRANSACTIONAL)
             | flag(self.is_control, CONTROL)
+    }
+
+    /// Puts the header in front of a batch, with the checksum of what it covers. `None` when it does not fit, or a size or count
+    /// does not fit its field.
+    pub(super) fn write(&self, batch: &mut [u8]) -> Option<()> {
+        *batch.first_chunk_mut()? = self.encode()?;
+        let crc = crc32c(batch.get(CRC_COVERS_FROM..)?);
+        batch.get_mut(CRC_AT..CRC_COVERS_FROM)?.copy_from_slice(&crc.to_be_bytes());
+        Some(())
     }
 
     /// The header's bytes, with `crc` as it is. `None` when a size or count does not fit its field.

@@ -202,6 +202,21 @@ fn log_append_time_gives_every_record_the_batchs_largest_time() {
 }
 
 #[test]
+fn a_batch_is_stamped_with_the_time_of_the_broker_and_nothing_else_changes() {
+    for compression in [Compression::None, Compression::Zstd] {
+        let batch = sample(compression);
+        let stamped = check(batch.clone()).unwrap().stamped(Timestamp::from_ms(77));
+        assert_eq!(BatchHeader::read(stamped.bytes()), Ok(*stamped.header()));
+        assert!(verify_crc(stamped.bytes()));
+        assert_eq!(check(stamped.bytes().clone()).unwrap_err(), BatchError::LogAppendTime, "no client may say so");
+        let (before, after) = (read_all(batch), read_all(stamped.into_bytes()));
+        assert!(after.iter().all(|record| record.timestamp.as_ms() == 77));
+        let values = |records: &[Record]| records.iter().map(|record| record.value.clone()).collect::<Vec<_>>();
+        assert_eq!(values(&before), values(&after));
+    }
+}
+
+#[test]
 fn holes_that_compaction_leaves_are_read_over() {
     // The last offset delta stays when records go: here the batch spans five offsets and keeps three records.
     let batch = edited(&sample(Compression::None), |bytes| bytes[26] = 4);

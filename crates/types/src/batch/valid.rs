@@ -3,7 +3,7 @@
 //! Order matters for the answer: size and format first, then the checksum, and only then what the header says, so that
 //! damage on the way is told as damage.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::compression::Compression;
 use super::crc;
@@ -11,7 +11,7 @@ use super::cursor::Cursor;
 use super::error::{BatchError, RecordProblem};
 use super::header::{self, BatchHeader, HEADER_BYTES};
 use super::record::RawRecord;
-use crate::limits;
+use crate::{Timestamp, limits};
 
 /// A batch that came from outside and passed every check that a broker makes. Owns its bytes; they are not copied.
 ///
@@ -51,6 +51,19 @@ impl ValidBatch {
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// The same records with one time for all of them, that of the broker which took them in: Kafka's `LogAppendTime`. Copies
+    /// the batch, since its checksum covers its times.
+    #[must_use]
+    pub fn stamped(self, now: Timestamp) -> Self {
+        let header = BatchHeader { log_append_time: true, max_timestamp: now, ..self.header };
+        let mut bytes = BytesMut::from(&*self.bytes);
+        // It was read out of a batch of this size, so it fits.
+        if header.write(&mut bytes).is_none() {
+            return self;
+        }
+        Self { header: BatchHeader { crc: crc::stored(&bytes).unwrap_or_default(), ..header }, bytes: bytes.freeze() }
     }
 
     /// The whole batch, without the proof.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::stream::{Stream, StreamExt};
+use highwater_metadata::TimestampType;
 use highwater_proto::v1;
 use highwater_types::batch::ValidBatch;
 use highwater_types::{PartitionId, TopicName, TopicPartition};
@@ -126,9 +127,9 @@ impl Produce {
         let v1::ProduceRequest { topic, partition, payload, .. } = request;
         let checked = self.batch_of(&topic, partition, payload);
         let unknown = PartitionId::new(partition.unwrap_or_default());
-        let lane_partition = checked.as_ref().map_or(unknown, |(id, _)| id.partition);
+        let lane_partition = checked.as_ref().map_or(unknown, |(id, ..)| id.partition);
         let lane = Lane { topic: topic.clone(), partition: lane_partition };
-        (lane, checked.map(|(id, batch)| Checked { topic, id, batch, acks }))
+        (lane, checked.map(|(id, timestamp_type, batch)| Checked { topic, id, timestamp_type, batch, acks }))
     }
 
     fn batch_of(
@@ -136,7 +137,7 @@ impl Produce {
         topic: &str,
         partition: Option<u32>,
         payload: Option<v1::produce_request::Payload>,
-    ) -> Result<(TopicPartition, ValidBatch), Failure> {
+    ) -> Result<(TopicPartition, TimestampType, ValidBatch), Failure> {
         let topic = self.context.router.topic(&TopicName::new(topic)?)?;
         let (partition, bytes) = match payload {
             Some(v1::produce_request::Payload::Batch(bytes)) => {
@@ -153,7 +154,7 @@ impl Produce {
             None => return Err(Failure::invalid("the request holds neither a batch nor records")),
         };
         let batch = ValidBatch::check(bytes, topic.settings.message_bytes_max())?;
-        Ok((TopicPartition { topic: topic.id, partition }, batch))
+        Ok((TopicPartition { topic: topic.id, partition }, topic.settings.timestamp_type(), batch))
     }
 }
 
@@ -162,6 +163,7 @@ impl Produce {
 struct Checked {
     topic: String,
     id: TopicPartition,
+    timestamp_type: TimestampType,
     batch: ValidBatch,
     acks: Acks,
 }
@@ -176,7 +178,11 @@ impl Checked {
             // Nobody would hear that it was refused.
             return Err(AppendError::NotLeader { leader: led.leader }.into());
         }
-        Ok(handle.append(self.batch, self.acks, permit).await?)
+        let batch = match self.timestamp_type {
+            TimestampType::CreateTime => self.batch,
+            TimestampType::LogAppendTime => self.batch.stamped(context.clock.now()),
+        };
+        Ok(handle.append(batch, self.acks, permit).await?)
     }
 
     /// The same, and waits for the answer.

@@ -14,6 +14,7 @@ use super::error::{KafkaCode, Refusal};
 use super::frame::Budgets;
 use super::unserved::Unserved;
 use crate::admission::ByteBudget;
+use crate::clock::Clock;
 use crate::controller::ControllerHandle;
 use crate::front::failure::Failure;
 use crate::partition::PartitionHandle;
@@ -35,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) survey: Survey,
     /// Where this node's data is.
     pub(crate) data_dir: PathBuf,
+    /// The time that records get where they do not keep their producer's.
+    pub(crate) clock: Clock,
     /// The bytes of produce requests under way, shared with the other fronts.
     pub(crate) produce_budget: ByteBudget,
     /// Whether topics are made that are asked for and not there.
@@ -51,6 +54,7 @@ pub(crate) struct Context {
     pub(super) controller_leadership: watch::Receiver<Leadership>,
     pub(super) survey: Survey,
     pub(super) data_dir: PathBuf,
+    pub(super) clock: Clock,
     pub(super) budgets: Budgets,
     pub(super) auto_create_topics: bool,
     /// Counts fetches, so that partitions take turns at being read first.
@@ -80,6 +84,7 @@ impl Context {
             controller_leadership,
             survey,
             data_dir,
+            clock,
             produce_budget,
             auto_create_topics,
             shutdown,
@@ -91,6 +96,7 @@ impl Context {
             controller_leadership,
             survey,
             data_dir,
+            clock,
             budgets,
             auto_create_topics,
             turns: AtomicUsize::new(0),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use highwater_metadata::settings::Unit;
 use highwater_metadata::{Setting, Topic};
 
 use super::call::Call;
@@ -15,7 +16,9 @@ pub(super) const BROKER: i8 = 4;
 /// Where a value comes from.
 const SET_BY_TOPIC: i8 = 1;
 const DEFAULT: i8 = 5;
-/// A whole number of 64 bits, which all settings are.
+/// A word.
+const STRING: i8 = 2;
+/// A whole number of 64 bits.
 const LONG: i8 = 5;
 
 struct Asked {
@@ -88,7 +91,10 @@ fn write(body: &mut Writer, version: i16, topic: &Topic, setting: Setting, is_do
     // Synonyms: no setting of a node stands behind one of a topic.
     body.empty_array();
     if version >= 3 {
-        body.i8(LONG);
+        body.i8(match setting.definition().unit {
+            Unit::Milliseconds | Unit::Bytes => LONG,
+            Unit::Queues | Unit::TimestampType => STRING,
+        });
         body.nullable_text(is_documented.then_some(setting.definition().description));
     }
     body.tags();

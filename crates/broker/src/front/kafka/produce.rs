@@ -2,7 +2,8 @@
 //!
 //! Owns: handing the batches of a request to their partitions, and telling what became of each.
 //!
-//! Never: copies or changes a batch: what is stored is a slice of the request. Waits for a batch to be durable before the
+//! Never: copies or changes a batch, but for topics whose records have the time of the node (`LogAppendTime`): else what is
+//! stored is a slice of the request. Waits for a batch to be durable before the
 //! next request is taken in; it waits for room in the partition's queue, which is the back-pressure.
 //!
 //! Invariant: batches of one partition enter its log in the order of the requests of a connection. Each batch's part of
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use highwater_metadata::TimestampType;
 use highwater_types::batch::ValidBatch;
-use highwater_types::{ErrorCode, Offset};
+use highwater_types::{ErrorCode, Offset, Timestamp};
 use tokio::time::sleep;
 
 use super::call::{Call, Envelope, Outcome, Pending};
@@ -49,9 +51,18 @@ struct Partition<T> {
 struct Taken {
     handle: PartitionHandle,
     ticket: AppendTicket,
+    /// The time that its records got, where they do not keep their producer's.
+    stamped_at: Option<Timestamp>,
 }
 
-type Stored = Result<(PartitionHandle, AppendAck), Refusal>;
+/// A batch that is stored.
+struct Kept {
+    handle: PartitionHandle,
+    ack: AppendAck,
+    stamped_at: Option<Timestamp>,
+}
+
+type Stored = Result<Kept, Refusal>;
 
 /// Takes in a request: its batches are queued when this returns.
 pub(super) async fn take(mut call: Call, mut permit: BytePermit, context: &Arc<Context>) -> Result<Pending, Malformed> {
@@ -123,8 +134,15 @@ async fn queue(
     // The batches of a request are parts of it, so there is always enough.
     let own = permit.split_off(batch.bytes().len());
     let own = own.ok_or_else(|| Failure::new(ErrorCode::Internal, "a batch is larger than its request"))?;
+    let (batch, stamped_at) = match found.settings.timestamp_type() {
+        TimestampType::CreateTime => (batch, None),
+        TimestampType::LogAppendTime => {
+            let now = context.clock.now();
+            (batch.stamped(now), Some(now))
+        }
+    };
     let ticket = handle.append(batch, acks, own).await?;
-    Ok(Taken { handle, ticket })
+    Ok(Taken { handle, ticket, stamped_at })
 }
 
 /// A client that wants no answer learns of a failure by the end of its connection, and looks for the leader anew.
@@ -146,9 +164,9 @@ async fn answer(
         let mut of_topic = Vec::with_capacity(partitions.len());
         for Partition { index, what } in partitions {
             let what = match what {
-                Ok(Taken { handle, ticket }) => tokio::select! {
+                Ok(Taken { handle, ticket, stamped_at }) => tokio::select! {
                     biased;
-                    decided = ticket => decided.map(|ack| (handle, ack)).map_err(Refusal::from),
+                    decided = ticket => decided.map(|ack| Kept { handle, ack, stamped_at }).map_err(Refusal::from),
                     () = &mut deadline => Err(late()),
                 },
                 Err(refusal) => Err(refusal),
@@ -180,13 +198,14 @@ fn write(mut body: Writer, version: i16, stored: Vec<Topic<Stored>>) -> Writer {
 }
 
 fn write_stored(body: &mut Writer, version: i16, stored: &Stored) {
-    let base_offset = stored.as_ref().ok().and_then(|(_, ack)| ack.base_offset);
+    let base_offset = stored.as_ref().ok().and_then(|kept| kept.ack.base_offset);
+    let stamped_at = stored.as_ref().ok().and_then(|kept| kept.stamped_at);
     body.i16(code_of(stored));
     body.i64(base_offset.map_or(-1, Offset::to_wire));
-    // The time of the producer stays; there is no other.
-    body.i64(-1);
+    // -1: that of the producer stays.
+    body.i64(stamped_at.map_or(-1, Timestamp::as_ms));
     if version >= 5 {
-        body.i64(stored.as_ref().map_or(-1, |(handle, _)| handle.watermarks().log_start.to_wire()));
+        body.i64(stored.as_ref().map_or(-1, |kept| kept.handle.watermarks().log_start.to_wire()));
     }
     if version >= 8 {
         // Which records were wrong is not told apart.
