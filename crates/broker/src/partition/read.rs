@@ -153,13 +153,9 @@ impl Reader {
     }
 
     async fn read_now(&self, request: &ReadFrom) -> Result<ReadResult, ReadError> {
-        let high_watermark = self.high_watermark(request.may_follow)?;
-        let (from, log_start, log_end) = (request.from, self.log_start(), self.log.state().log_end);
-        let valid = OffsetRange::new(log_start, high_watermark);
-        // Records at and beyond the high watermark may be committed in a moment: a reader there waits.
-        if from < log_start || from > log_end.max(high_watermark) {
-            return Err(ReadError::OffsetOutOfRange { offset: from, valid });
-        }
+        let from = request.from;
+        let valid = self.range_around(from, request.may_follow).await?;
+        let (log_start, high_watermark) = (valid.start, valid.end);
         let nothing = ReadResult { next_offset: from, log_start, high_watermark, ..ReadResult::default() };
         if from >= high_watermark {
             return Ok(nothing);
@@ -179,6 +175,25 @@ impl Reader {
         Ok(ReadResult { batches: slices.batches, bytes: slices.bytes, next_offset: slices.next_offset, ..nothing })
     }
 
+    /// What may be read, when `from` is in it or may be in a moment.
+    async fn range_around(&self, from: Offset, may_follow: bool) -> Result<OffsetRange, ReadError> {
+        let valid = OffsetRange::new(self.log_start(), self.high_watermark(may_follow)?);
+        let out_of_range = Err(ReadError::OffsetOutOfRange { offset: from, valid });
+        if from < valid.start {
+            return out_of_range;
+        }
+        // Records at and beyond the high watermark may be committed in a moment: a reader there waits.
+        if from <= self.log.state().log_end.max(valid.end) {
+            return Ok(valid);
+        }
+        if may_follow {
+            return out_of_range;
+        }
+        // Who was replaced and has not heard of it lacks what its readers have read elsewhere, and must not send them away.
+        let end = self.confirmed_end().await?;
+        if from <= self.log.state().log_end.max(end) { Ok(OffsetRange::new(valid.start, end)) } else { out_of_range }
+    }
+
     pub(super) async fn resolve(&self, position: Position) -> Result<ResolvedOffset, ReadError> {
         let high_watermark = match position {
             Position::End => self.confirmed_end().await?,
@@ -191,6 +206,7 @@ impl Reader {
             Position::Start => Ok(at(log_start)),
             Position::End => Ok(at(high_watermark)),
             Position::Offset(offset) if valid.contains(offset) || offset == valid.end => Ok(at(offset)),
+            Position::Offset(offset) if offset > valid.end && offset <= self.confirmed_end().await? => Ok(at(offset)),
             Position::Offset(offset) => Err(ReadError::OffsetOutOfRange { offset, valid }),
             Position::Timestamp(wanted) => {
                 let log = self.log.clone();
