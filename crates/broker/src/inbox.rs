@@ -67,8 +67,21 @@ impl<R: Refusable> Inbox<R> {
         self.early.take()
     }
 
+    /// Waits until this node leads, and refuses what is asked meanwhile; `None` when the task is to stop.
+    pub(crate) async fn until_led(&mut self, mut stop: Stop<'_>) -> Option<Leadership> {
+        loop {
+            let led = self.led();
+            if led.serves_writes {
+                return Some(led);
+            }
+            if matches!(self.refuse(led, stop.as_mut()).await, Over::Stop) {
+                return None;
+            }
+        }
+    }
+
     /// Tells everybody who asks that this node does not lead, until that may have changed.
-    pub(crate) async fn refuse(&mut self, led: Leadership, mut stop: Stop<'_>) -> Over {
+    async fn refuse(&mut self, led: Leadership, mut stop: Stop<'_>) -> Over {
         let leader = led.other_leader();
         loop {
             tokio::select! {

@@ -101,13 +101,8 @@ impl Task {
     /// Runs until `stop`. What was not taken in by then is answered as not done.
     pub(super) async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
-        loop {
-            let led = self.inbox.led();
-            let over = match led.serves_writes {
-                true => self.lead(led, stop.as_mut()).await,
-                false => self.inbox.refuse(led, stop.as_mut()).await,
-            };
-            if matches!(over, Over::Stop) {
+        while let Some(led) = self.inbox.until_led(stop.as_mut()).await {
+            if matches!(self.lead(led, stop.as_mut()).await, Over::Stop) {
                 break;
             }
         }

@@ -126,13 +126,8 @@ impl QueueTask {
     /// Runs until told to stop.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
-        loop {
-            let led = self.inbox.led();
-            let over = match led.serves_writes {
-                true => self.lead(led, stop.as_mut()).await,
-                false => self.inbox.refuse(led, stop.as_mut()).await,
-            };
-            if matches!(over, Over::Stop) {
+        while let Some(led) = self.inbox.until_led(stop.as_mut()).await {
+            if matches!(self.lead(led, stop.as_mut()).await, Over::Stop) {
                 break;
             }
         }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest, TopicName};
 
-use super::harness::{Client, Fixture, batch, text};
+use super::batches::batch;
+use super::harness::{Client, Fixture, text};
 
 /// Key, version, correlation id, and no client id.
 fn head(key: i16, version: i16) -> Vec<u8> {

@@ -15,7 +15,8 @@ use kafka_protocol::messages::{
     ProduceRequest, TopicName,
 };
 
-use super::harness::{Client, Fixture, PATIENCE, batch, text};
+use super::batches::batch;
+use super::harness::{Client, Fixture, PATIENCE, text};
 
 fn name(topic: &str) -> TopicName {
     TopicName(text(topic))

@@ -13,7 +13,8 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use super::harness::{Client, Fixture, sequenced, text};
+use super::batches::sequenced;
+use super::harness::{Client, Fixture, text};
 
 fn name(topic: &str) -> TopicName {
     TopicName(text(topic))

@@ -4,6 +4,8 @@
 #![allow(clippy::cast_possible_truncation, clippy::disallowed_methods, missing_docs)]
 
 mod bad_input;
+#[path = "../fronts/batches.rs"]
+mod batches;
 mod configs;
 mod deletions;
 mod documented;

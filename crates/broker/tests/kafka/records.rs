@@ -16,7 +16,8 @@ use kafka_protocol::messages::{
     ProduceRequest, TopicName,
 };
 
-use super::harness::{Client, Fixture, batch, batch_with, sequenced, text};
+use super::batches::{batch, batch_with, sequenced};
+use super::harness::{Client, Fixture, text};
 
 const TOPIC: &str = "orders";
 

@@ -17,7 +17,8 @@ use kafka_protocol::messages::{
     TopicName,
 };
 
-use super::harness::{Client, Fixture, PATIENCE, batch, text};
+use super::batches::batch;
+use super::harness::{Client, Fixture, PATIENCE, text};
 
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;

@@ -17,7 +17,8 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use super::harness::{Client, Fixture, batch, text};
+use super::batches::batch;
+use super::harness::{Client, Fixture, text};
 use super::{configs, deletions, groups, looks, replicas};
 
 fn name() -> TopicName {
